@@ -1,0 +1,38 @@
+"""What is known about the call that is being served, carried in a context variable.
+
+The server sets it once a call; logs, outgoing calls and use cases read it. Work that no caller
+waits for (relays, folding, purges) runs without one.
+"""
+
+import time
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+from svckit.errors import Unauthenticated
+from svckit.tokens import Caller
+
+
+@dataclass(slots=True)
+class Call:
+    """One call in progress. `deadline_s` is on the monotonic clock."""
+
+    method: str
+    request_id: str
+    deadline_s: float
+    traceparent: str | None = None
+    caller: Caller | None = None
+    token: str | None = None
+
+    def remaining_s(self) -> float:
+        return self.deadline_s - time.monotonic()
+
+
+current_call: ContextVar[Call | None] = ContextVar("current_call", default=None)
+
+
+def current_caller() -> Caller:
+    """Who calls. The access rule of every rpc that is not PUBLIC guarantees that there is one."""
+    call = current_call.get()
+    if call is None or call.caller is None:
+        raise Unauthenticated
+    return call.caller

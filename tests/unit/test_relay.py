@@ -1,0 +1,296 @@
+"""The relay against an outbox and a bus in memory, turn by turn, on a clock that the test moves."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass, field
+from uuid import UUID
+
+import pytest
+
+from svckit.outbox import Backlog, Lease, OutboxRecord
+from svckit.relay import Relay, RelaySettings
+from tests.support.clock import ManualClock
+from tests.support.polling import until
+
+SETTINGS = RelaySettings(batch_records_max=3)
+
+
+@dataclass
+class StoredRecord:
+    record: OutboxRecord
+    published_at: float | None = None
+
+
+@dataclass
+class MemoryOutbox:
+    """An `OutboxSource`; several relays may share it."""
+
+    clock: ManualClock
+    rows: list[StoredRecord] = field(default_factory=list)
+    owner: str = ""
+    token: int = 0
+    expires_at: float = 0.0
+    bus_epoch: str | None = None
+    maintained: int = 0
+    maintenance_fails: bool = False
+
+    def add(self, count: int) -> None:
+        for _ in range(count):
+            number = len(self.rows)
+            record = OutboxRecord(UUID(int=number), "lane", "post", "1", "PostCreated", b"")
+            self.rows.append(StoredRecord(record))
+
+    async def hold_lease(self, owner: str, ttl_s: float) -> Lease | None:
+        if owner != self.owner:
+            if self.clock() < self.expires_at:
+                return None
+            self.owner, self.token = owner, self.token + 1
+        self.expires_at = self.clock() + ttl_s
+        return Lease(self.token, self.bus_epoch)
+
+    async def release_lease(self, owner: str) -> None:
+        if owner == self.owner:
+            self.expires_at = 0.0
+
+    async def set_bus_epoch(self, token: int, bus_epoch: str) -> None:
+        assert token == self.token
+        self.bus_epoch = bus_epoch
+
+    async def unpublished(self, limit: int) -> Sequence[tuple[int, OutboxRecord]]:
+        waiting = [
+            (key, row.record) for key, row in enumerate(self.rows) if row.published_at is None
+        ]
+        return waiting[:limit]
+
+    async def mark_published(self, token: int, keys: Sequence[int]) -> bool:
+        if token != self.token:
+            return False
+        for key in keys:
+            self.rows[key].published_at = self.clock()
+        return True
+
+    async def published(self, last_s: float | None) -> AsyncGenerator[Sequence[OutboxRecord]]:
+        marks = [row.published_at for row in self.rows if row.published_at is not None]
+        since = 0.0 if last_s is None else max(marks, default=0.0) - last_s
+        for row in self.rows:
+            if row.published_at is not None and row.published_at >= since:
+                yield [row.record]
+
+    async def backlog(self) -> Backlog:
+        return Backlog(sum(row.published_at is None for row in self.rows), 0.0)
+
+    async def maintain(self) -> None:
+        self.maintained += 1
+        if self.maintenance_fails:
+            raise RuntimeError
+
+
+@dataclass
+class MemoryBus:
+    """A `Publisher` that writes down the numbers of the events it takes."""
+
+    memory: str | None = "first"
+    taken: list[int] = field(default_factory=list)
+    broken: bool = False
+    frozen: asyncio.Event | None = None
+
+    async def publish(self, records: Sequence[OutboxRecord]) -> None:
+        if self.frozen is not None:
+            await self.frozen.wait()
+        if self.broken:
+            self.taken.append(records[0].event_id.int)  # some were taken, then it broke
+            raise ConnectionResetError
+        self.taken += [record.event_id.int for record in records]
+
+    async def epoch(self) -> str | None:
+        if self.broken:
+            raise ConnectionResetError
+        return self.memory
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def outbox(clock: ManualClock) -> MemoryOutbox:
+    return MemoryOutbox(clock)
+
+
+@pytest.fixture
+def bus() -> MemoryBus:
+    return MemoryBus()
+
+
+@pytest.fixture
+def relay(outbox: MemoryOutbox, bus: MemoryBus, clock: ManualClock) -> Relay[int]:
+    return Relay(outbox, bus, SETTINGS, clock)
+
+
+async def settle(relay: Relay[int], turns: int = 6) -> None:
+    for _ in range(turns):
+        await relay.turn()
+
+
+async def test_publishes_in_order_once_and_then_idles(
+    relay: Relay[int], outbox: MemoryOutbox, bus: MemoryBus
+) -> None:
+    outbox.add(7)
+
+    pauses_s = [await relay.turn() for _ in range(8)]
+
+    assert bus.taken == list(range(7))
+    assert pauses_s[:3] == [0.0, 0.0, SETTINGS.poll_min_s]  # no pause while batches are full
+    assert pauses_s[3:] == [0.02, 0.04, 0.08, 0.1, 0.1]
+
+
+async def test_failed_publish_repeats_the_last_minute_before_anything_new(
+    relay: Relay[int], outbox: MemoryOutbox, bus: MemoryBus, clock: ManualClock
+) -> None:
+    outbox.add(2)
+    await settle(relay)
+    clock.now_s += 50
+    outbox.add(2)
+    await settle(relay)
+    clock.now_s += 50
+    outbox.add(2)
+    await settle(relay)
+    bus.broken = True
+    outbox.add(2)
+    pauses_s = [await relay.turn() for _ in range(8)]
+    clock.now_s += 3600  # a long outage does not move the minute
+    bus.taken.clear()
+    bus.broken = False
+
+    await settle(relay)
+
+    assert bus.taken == [2, 3, 4, 5, 6, 7]
+    assert all(SETTINGS.backoff_min_s / 2 <= pause_s <= 2.0 for pause_s in pauses_s)
+    assert pauses_s[-1] >= SETTINGS.backoff_max_s / 2
+
+
+async def test_changed_epoch_repeats_all_that_is_kept_once(
+    relay: Relay[int], outbox: MemoryOutbox, bus: MemoryBus, clock: ManualClock
+) -> None:
+    for _ in range(2):
+        outbox.add(2)
+        await settle(relay)
+        clock.now_s += 3600
+    bus.taken.clear()
+    bus.memory = "second"
+    clock.now_s += SETTINGS.lease_renew_s
+    outbox.add(1)
+
+    await settle(relay)
+    clock.now_s += SETTINGS.lease_renew_s
+    await settle(relay)
+
+    assert bus.taken == [0, 1, 2, 3, 4]
+    assert outbox.bus_epoch == "second"
+
+
+async def test_repeating_all_starts_over_when_it_was_interrupted(
+    relay: Relay[int], outbox: MemoryOutbox, bus: MemoryBus, clock: ManualClock
+) -> None:
+    outbox.add(2)
+    await settle(relay)
+    clock.now_s += 3600
+    outbox.add(2)
+    await settle(relay)
+    bus.memory, bus.broken = "second", True
+    clock.now_s += SETTINGS.lease_renew_s
+    await relay.turn()
+    bus.taken.clear()
+    bus.broken = False
+
+    await settle(relay)
+
+    assert bus.taken == [0, 1, 2, 3]
+
+
+async def test_a_bus_that_does_not_forget_is_never_filled_again(
+    relay: Relay[int], outbox: MemoryOutbox, bus: MemoryBus, clock: ManualClock
+) -> None:
+    bus.memory = None
+    outbox.add(2)
+
+    for _ in range(3):
+        await settle(relay)
+        clock.now_s += SETTINGS.lease_renew_s
+
+    assert bus.taken == [0, 1]
+
+
+async def test_standby_publishes_nothing_until_the_lease_expires_then_repeats_the_last_minute(
+    relay: Relay[int], outbox: MemoryOutbox, bus: MemoryBus, clock: ManualClock
+) -> None:
+    standby = Relay(outbox, bus, SETTINGS, clock)
+    outbox.add(2)
+    await settle(relay)
+    outbox.add(2)
+
+    clock.now_s += SETTINGS.lease_ttl_s - 0.1
+    pause_s = await standby.turn()
+    assert pause_s <= SETTINGS.lease_renew_s
+    assert bus.taken == [0, 1]
+    clock.now_s += pause_s
+    await settle(standby)
+
+    assert bus.taken == [0, 1, 0, 1, 2, 3]
+
+
+async def test_relay_that_was_frozen_notices_that_its_lease_is_gone(
+    relay: Relay[int], outbox: MemoryOutbox, bus: MemoryBus, clock: ManualClock
+) -> None:
+    standby = Relay(outbox, bus, SETTINGS, clock)
+    await settle(relay)
+    outbox.add(2)
+    bus.frozen = asyncio.Event()
+    turn = asyncio.create_task(relay.turn())
+    await asyncio.sleep(0)
+    thaw, bus.frozen = bus.frozen, None
+    clock.now_s += SETTINGS.lease_ttl_s
+    await settle(standby)
+    assert bus.taken == [0, 1]
+
+    thaw.set()
+    await turn  # publishes what was under way, and is refused when it marks
+    outbox.add(1)
+    await settle(relay)
+
+    assert bus.taken == [0, 1, 0, 1]
+    assert outbox.rows[2].published_at is None
+    await settle(standby)
+    assert bus.taken[-1] == 2
+
+
+async def test_failing_maintenance_does_not_stop_delivery(
+    relay: Relay[int], outbox: MemoryOutbox, bus: MemoryBus, clock: ManualClock
+) -> None:
+    outbox.maintenance_fails = True
+    outbox.add(1)
+
+    await settle(relay)
+    assert bus.taken == [0]
+    assert outbox.maintained == 1
+    clock.now_s += SETTINGS.maintain_every_s
+    await settle(relay)
+
+    assert outbox.maintained == 2
+
+
+async def test_nudge_wakes_and_cancelling_gives_the_lease_back(
+    outbox: MemoryOutbox, bus: MemoryBus, clock: ManualClock
+) -> None:
+    relay = Relay(outbox, bus, RelaySettings(poll_min_s=3600, poll_max_s=3600), clock)
+    running = asyncio.create_task(relay.run())
+    await until(lambda: outbox.owner != "")
+    outbox.add(1)
+    relay.nudge()
+    await until(lambda: bus.taken == [0])
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+
+    assert await outbox.hold_lease("another", 3.0) is not None

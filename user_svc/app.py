@@ -1,0 +1,137 @@
+"""The composition root: opens everything in order, wires it, runs it, closes it in reverse."""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Coroutine, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from google.protobuf.descriptor import ServiceDescriptor
+from newsfeed.user.v1 import user_service_pb2 as pb
+
+from svckit.bus import Publisher
+from svckit.errors import Unavailable
+from svckit.keys import SigningKeys, StaticKeys
+from svckit.migrations import Component, migrate
+from svckit.page_tokens import PageTokens
+from svckit.postgres import Database, open_database
+from svckit.postgres_outbox import COMPONENT as OUTBOX_COMPONENT
+from svckit.postgres_outbox import PostgresOutbox, RowKey
+from svckit.relay import Relay
+from svckit.revocations import Revocations
+from svckit.server import Server, run_until_signal
+from svckit.tokens import TokenVerifier, UserTokenSigner
+from user_svc.accounts import Accounts
+from user_svc.graph import Graph
+from user_svc.graph_servicer import GraphServicer
+from user_svc.graph_store import GraphStore
+from user_svc.maintenance import Maintenance
+from user_svc.passwords import Passwords
+from user_svc.servicer import AuthServicer, UserServicer
+from user_svc.session_store import SessionStore
+from user_svc.sessions import Sessions
+from user_svc.settings import Settings
+from user_svc.store import Changes, PeopleStore
+
+logger = logging.getLogger(__name__)
+
+NAME = "user_svc"
+ROLES = ("api", "relay", "all")
+COMPONENT = Component(NAME, Path(__file__).parent / "migrations")
+DATABASE_POLL_S = 1.0
+
+Background = list[Coroutine[None, None, None]]
+
+
+@dataclass(frozen=True, slots=True)
+class App:
+    """The use cases, wired to a database."""
+
+    database: Database
+    accounts: Accounts
+    sessions: Sessions
+    graph: Graph
+    maintenance: Maintenance
+    keys: SigningKeys
+    relay: Relay[RowKey] | None
+
+
+@asynccontextmanager
+async def open_app(settings: Settings, publisher: Publisher | None = None) -> AsyncGenerator[App]:
+    """Waits for the database, brings its schema up to date and wires the use cases.
+
+    Without a publisher there is no relay: events stay in the outbox until there is one.
+    """
+    postgres = settings.database.postgres(NAME)
+    await _migrate_when_there(postgres.dsn)
+    keys = SigningKeys(settings.user_keys_file)
+    async with open_database(postgres) as database:
+        passwords = Passwords(settings.password_threads, settings.passwords_waiting_max)
+        relay = Relay(PostgresOutbox(database), publisher) if publisher else None
+        changes = Changes(database, relay.nudge if relay else _nothing)
+        people, session_store = PeopleStore(database), SessionStore(database)
+        graph_store = GraphStore(database)
+        signer = UserTokenSigner(keys)
+        sessions = Sessions(changes, session_store, people, passwords, signer, _now)
+        accounts = Accounts(changes, people, session_store, sessions, passwords, _now)
+        graph = Graph(changes, graph_store, people, _now)
+        maintenance = Maintenance(graph_store, session_store, _now)
+        try:
+            yield App(database, accounts, sessions, graph, maintenance, keys, relay)
+        finally:
+            passwords.close()
+
+
+async def run(settings: Settings, role: str, publisher: Publisher | None = None) -> None:
+    """Serves until a signal comes. The role `relay` serves nothing but health."""
+    async with open_app(settings, publisher) as app:
+        revocations = Revocations(app.sessions.revocations)
+        verifier = TokenVerifier(app.keys, StaticKeys(settings.service_keys_file), revocations)
+        background: Background = []
+        services: Mapping[ServiceDescriptor, object] = {}
+        if role in {"api", "all"}:
+            await revocations.poll()
+            background.append(revocations.run())
+            services = servicers(app, settings)
+        if role in {"relay", "all"}:
+            background.append(app.maintenance.run())
+            if app.relay is not None:
+                background.append(app.relay.run())
+        server = Server(settings.server, settings.port, verifier, services, [app.database.ping])
+        await run_until_signal(server, background)
+
+
+def servicers(app: App, settings: Settings) -> dict[ServiceDescriptor, object]:
+    """Every service of this program with what serves it."""
+    page_tokens = PageTokens(settings.page_token_key.encode())
+    services = pb.DESCRIPTOR.services_by_name
+    return {
+        services["AuthService"]: AuthServicer(app.accounts, app.sessions, app.keys),
+        services["UserService"]: UserServicer(app.accounts, page_tokens),
+        services["GraphService"]: GraphServicer(app.graph, page_tokens),
+    }
+
+
+async def _migrate_when_there(dsn: str) -> None:
+    waiting = False
+    while True:
+        try:
+            applied = await migrate(dsn, [OUTBOX_COMPONENT, COMPONENT])
+        except Unavailable as error:
+            if not waiting:
+                logger.warning("waiting_for_database", extra={"error": repr(error.__cause__)})
+            waiting = True
+            await asyncio.sleep(DATABASE_POLL_S)
+        else:
+            logger.info("schema_ready", extra={"applied": [str(each) for each in applied]})
+            return
+
+
+def _nothing() -> None:
+    """Nobody waits for commits."""
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,192 @@
+"""GraphService: messages in, use case, messages out."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from uuid import UUID
+
+from newsfeed.user.v1 import user_service_pb2 as pb
+
+from svckit.ids import ID_BYTES, MAX_ID, NIL_ID, unpack_ids
+from svckit.page_tokens import PageTokens, page_size
+from svckit.times import timestamp
+from svckit.validation import Fields
+from user_svc import model
+from user_svc.events import public_user
+from user_svc.graph import Graph
+from user_svc.model import EdgeKind, Relationship, User, UserId
+from user_svc.servicer import calling_user, parse_user_id
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_LATEST = 2**53
+_COUNT_MAX = 2**31 - 1
+
+ListPage = Callable[[tuple[datetime, UUID], int], Awaitable[Sequence[tuple[User, datetime]]]]
+
+
+class GraphServicer:
+    """Who follows, blocks and mutes whom."""
+
+    def __init__(self, graph: Graph, page_tokens: PageTokens) -> None:
+        self._graph = graph
+        self._page_tokens = page_tokens
+
+    async def FollowUser(self, request: pb.FollowUserRequest) -> pb.FollowUserResponse:
+        found = await self._graph.follow(calling_user(), parse_user_id(request.user_id))
+        return pb.FollowUserResponse(relationship=_relationship(found))
+
+    async def UnfollowUser(self, request: pb.UnfollowUserRequest) -> pb.UnfollowUserResponse:
+        found = await self._graph.unfollow(calling_user(), parse_user_id(request.user_id))
+        return pb.UnfollowUserResponse(relationship=_relationship(found))
+
+    async def BlockUser(self, request: pb.BlockUserRequest) -> pb.BlockUserResponse:
+        found = await self._graph.block(calling_user(), parse_user_id(request.user_id))
+        return pb.BlockUserResponse(relationship=_relationship(found))
+
+    async def UnblockUser(self, request: pb.UnblockUserRequest) -> pb.UnblockUserResponse:
+        found = await self._graph.unblock(calling_user(), parse_user_id(request.user_id))
+        return pb.UnblockUserResponse(relationship=_relationship(found))
+
+    async def MuteUser(self, request: pb.MuteUserRequest) -> pb.MuteUserResponse:
+        found = await self._graph.mute(calling_user(), parse_user_id(request.user_id))
+        return pb.MuteUserResponse(relationship=_relationship(found))
+
+    async def UnmuteUser(self, request: pb.UnmuteUserRequest) -> pb.UnmuteUserResponse:
+        found = await self._graph.unmute(calling_user(), parse_user_id(request.user_id))
+        return pb.UnmuteUserResponse(relationship=_relationship(found))
+
+    async def GetRelationship(
+        self, request: pb.GetRelationshipRequest
+    ) -> pb.GetRelationshipResponse:
+        found = await self._graph.relationship(calling_user(), parse_user_id(request.user_id))
+        return pb.GetRelationshipResponse(relationship=_relationship(found))
+
+    async def ListFollowers(self, request: pb.ListFollowersRequest) -> pb.ListFollowersResponse:
+        user_id = parse_user_id(request.user_id)
+        scope = ("ListFollowers", str(user_id))
+        page = partial(self._graph.list_followers, user_id)
+        users, next_page_token = await self._list(request, scope, page)
+        return pb.ListFollowersResponse(users=users, next_page_token=next_page_token)
+
+    async def ListFollowing(self, request: pb.ListFollowingRequest) -> pb.ListFollowingResponse:
+        user_id = parse_user_id(request.user_id)
+        scope = ("ListFollowing", str(user_id))
+        page = partial(self._graph.list_edges, EdgeKind.FOLLOW, user_id)
+        users, next_page_token = await self._list(request, scope, page)
+        return pb.ListFollowingResponse(users=users, next_page_token=next_page_token)
+
+    async def ListBlocks(self, request: pb.ListBlocksRequest) -> pb.ListBlocksResponse:
+        page = partial(self._graph.list_edges, EdgeKind.BLOCK, calling_user())
+        users, next_page_token = await self._list(request, ("ListBlocks",), page)
+        return pb.ListBlocksResponse(users=users, next_page_token=next_page_token)
+
+    async def ListMutes(self, request: pb.ListMutesRequest) -> pb.ListMutesResponse:
+        page = partial(self._graph.list_edges, EdgeKind.MUTE, calling_user())
+        users, next_page_token = await self._list(request, ("ListMutes",), page)
+        return pb.ListMutesResponse(users=users, next_page_token=next_page_token)
+
+    async def _list(
+        self,
+        request: "pb.ListFollowersRequest | pb.ListFollowingRequest | pb.ListBlocksRequest"
+        " | pb.ListMutesRequest",
+        listing: Sequence[str],
+        page: ListPage,
+    ) -> tuple[list[pb.User], str]:
+        """A page of people, newest edge first, and where the next one begins."""
+        size = page_size(request.page_size)
+        scope = (*listing, str(calling_user()))
+        edge_time_us, last_id = self._page_tokens.position(
+            request.page_token, scope, (_LATEST, MAX_ID)
+        )
+        found = await page((_EPOCH + edge_time_us * _MICROSECOND, last_id), size + 1)
+        users = [public_user(user) for user, _ in found[:size]]
+        if len(found) <= size:
+            return users, ""
+        user, edge_time = found[size - 1]
+        position = ((edge_time - _EPOCH) // _MICROSECOND, user.user_id)
+        return users, self._page_tokens.encode(scope, position)
+
+    async def SuggestUsers(self, request: pb.SuggestUsersRequest) -> pb.SuggestUsersResponse:
+        size = page_size(request.page_size)
+        scope = ("SuggestUsers", str(calling_user()))
+        before = self._page_tokens.position(request.page_token, scope, (_COUNT_MAX, MAX_ID))
+        found = await self._graph.suggestions(calling_user(), before, size + 1)
+        response = pb.SuggestUsersResponse(
+            suggestions=[
+                pb.Suggestion(user=public_user(each.user), mutual_count=each.mutual_count)
+                for each in found[:size]
+            ]
+        )
+        if len(found) > size:
+            last = found[size - 1]
+            response.next_page_token = self._page_tokens.encode(
+                scope, (last.mutual_count, last.user.user_id)
+            )
+        return response
+
+    async def StreamFollowerIds(
+        self, request: pb.StreamFollowerIdsRequest
+    ) -> AsyncIterator[pb.StreamFollowerIdsResponse]:
+        user_id = parse_user_id(request.user_id)
+        fields = Fields()
+        if len(request.after) not in {0, ID_BYTES}:
+            fields.refuse("after", "must be the position of a former chunk")
+        fields.check()
+        after = UUID(bytes=request.after) if request.after else NIL_ID
+        async for packed in self._graph.stream_follower_ids(user_id, after):
+            yield pb.StreamFollowerIdsResponse(follower_ids=packed, position=packed[-ID_BYTES:])
+
+    async def ListFolloweeIds(
+        self, request: pb.ListFolloweeIdsRequest
+    ) -> pb.ListFolloweeIdsResponse:
+        packed = await self._graph.followee_ids(parse_user_id(request.user_id))
+        return pb.ListFolloweeIdsResponse(followee_ids=packed)
+
+    async def BatchGetRelationships(
+        self, request: pb.BatchGetRelationshipsRequest
+    ) -> pb.BatchGetRelationshipsResponse:
+        fields = Fields()
+        viewer_id = UserId(fields.id("viewer_id", request.viewer_id))
+        if len(request.user_ids) > model.BATCH_MAX * ID_BYTES:
+            fields.refuse("user_ids", f"must be at most {model.BATCH_MAX} ids")
+        fields.check()
+        other_ids = unpack_ids(request.user_ids, "user_ids")
+        found = await self._graph.relationships(viewer_id, other_ids)
+        return pb.BatchGetRelationshipsResponse(
+            relationships=[
+                pb.FullRelationship(
+                    is_following=each.is_following,
+                    is_followed_by=each.is_followed_by,
+                    is_blocking=each.is_blocking,
+                    is_blocked_by=each.is_blocked_by,
+                    is_muting=each.is_muting,
+                    exists=each.exists,
+                )
+                for each in found
+            ]
+        )
+
+    async def GetViewerGraph(self, request: pb.GetViewerGraphRequest) -> pb.GetViewerGraphResponse:
+        fields = Fields()
+        viewer_id = UserId(fields.id("viewer_id", request.viewer_id))
+        fields.check()
+        found = await self._graph.viewer_graph(viewer_id)
+        return pb.GetViewerGraphResponse(
+            followee_ids=found.followee_ids,
+            blocked_ids=found.blocked_ids,
+            blocked_by_ids=found.blocked_by_ids,
+            blocked_by_truncated=found.blocked_by_truncated,
+            muted_ids=found.muted_ids,
+            read_time=timestamp(found.read_time),
+            exists=found.exists,
+        )
+
+
+def _relationship(found: Relationship) -> pb.Relationship:
+    return pb.Relationship(
+        is_following=found.is_following,
+        is_followed_by=found.is_followed_by,
+        is_blocking=found.is_blocking,
+        is_muting=found.is_muting,
+    )

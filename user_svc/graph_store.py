@@ -1,0 +1,347 @@
+"""Who follows, blocks and mutes whom, in PostgreSQL.
+
+Three tables of the same shape: one person's edge to another, with its time. Whoever changes edges
+holds the locks of both people first (`lock_edge`), so what it reads there stays true until it
+commits.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from svckit.ids import ID_BYTES
+from svckit.postgres import Database
+from user_svc.model import (
+    BLOCKED_BY_MAX,
+    EDGES_MAX,
+    EdgeKind,
+    Relationship,
+    Suggestion,
+    User,
+    UserId,
+    ViewerGraph,
+)
+from user_svc.store import PERSON_COLUMNS, Change, to_user
+
+SUGGESTION_FOLLOWEES_MAX = 200
+SUGGESTION_FOLLOWEES_EACH_MAX = 100
+SUGGESTION_CANDIDATES_MAX = 1000
+SUGGESTIONS_MAX = 200
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeState:
+    """What `lock_edge` found; it holds until the transaction ends."""
+
+    actor_exists: bool
+    target_exists: bool
+    is_blocked: bool
+    exists: bool
+    is_full: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """Where a kind of edge is: its table, who has the edge, to whom it goes."""
+
+    name: str
+    actor: str
+    target: str
+
+
+_TABLES = {
+    EdgeKind.FOLLOW: _Table("follows", "follower_id", "followee_id"),
+    EdgeKind.BLOCK: _Table("blocks", "blocker_id", "blocked_id"),
+    EdgeKind.MUTE: _Table("mutes", "muter_id", "muted_id"),
+}
+
+_EDGE_STATE = {
+    kind: f"""
+    SELECT
+        EXISTS (SELECT FROM users WHERE user_id = $1 AND delete_time IS NULL),
+        EXISTS (SELECT FROM users WHERE user_id = $2 AND delete_time IS NULL),
+        EXISTS (SELECT FROM blocks WHERE blocker_id = $1 AND blocked_id = $2
+            UNION ALL SELECT FROM blocks WHERE blocker_id = $2 AND blocked_id = $1),
+        EXISTS (SELECT FROM {table.name} WHERE {table.actor} = $1 AND {table.target} = $2),
+        EXISTS (SELECT FROM {table.name} WHERE {table.actor} = $1 OFFSET {EDGES_MAX - 1})
+    """
+    for kind, table in _TABLES.items()
+}
+
+_FOLLOW = """
+WITH edge AS (
+    INSERT INTO follows (follower_id, followee_id, create_time) VALUES ($1, $2, $3)
+)
+SELECT add_follow_counts($1, 0, 1), add_follow_counts($2, 1, 0)
+"""
+_UNFOLLOW = """
+WITH edge AS (
+    DELETE FROM follows WHERE follower_id = $1 AND followee_id = $2 RETURNING 1
+)
+SELECT add_follow_counts($1, 0, -1), add_follow_counts($2, -1, 0) FROM edge
+"""
+
+_RELATIONSHIPS = """
+SELECT
+    EXISTS (SELECT FROM users WHERE user_id = other.id AND delete_time IS NULL),
+    EXISTS (SELECT FROM follows WHERE follower_id = $1 AND followee_id = other.id),
+    EXISTS (SELECT FROM follows WHERE follower_id = other.id AND followee_id = $1),
+    EXISTS (SELECT FROM blocks WHERE blocker_id = $1 AND blocked_id = other.id),
+    EXISTS (SELECT FROM blocks WHERE blocker_id = other.id AND blocked_id = $1),
+    EXISTS (SELECT FROM mutes WHERE muter_id = $1 AND muted_id = other.id)
+FROM unnest($2::uuid[]) WITH ORDINALITY AS other (id, place) ORDER BY place
+"""
+
+_PACKED = "coalesce(string_agg(uuid_send(id), ''::bytea ORDER BY id), ''::bytea)"
+_VIEWER_GRAPH = f"""
+SELECT
+    EXISTS (SELECT FROM users WHERE user_id = $1 AND delete_time IS NULL),
+    (SELECT {_PACKED} FROM (SELECT followee_id AS id FROM follows WHERE follower_id = $1) AS ids),
+    (SELECT {_PACKED} FROM (SELECT blocked_id AS id FROM blocks WHERE blocker_id = $1) AS ids),
+    (SELECT {_PACKED} FROM (
+        SELECT blocker_id AS id FROM blocks WHERE blocked_id = $1
+        ORDER BY blocker_id LIMIT {BLOCKED_BY_MAX + 1}
+    ) AS ids),
+    (SELECT {_PACKED} FROM (SELECT muted_id AS id FROM mutes WHERE muter_id = $1) AS ids),
+    now()
+"""
+
+_FOLLOWER_CHUNK = f"""
+SELECT {_PACKED} FROM (
+    SELECT follower_id AS id FROM follows WHERE followee_id = $1 AND follower_id > $2
+    ORDER BY follower_id LIMIT $3
+) AS ids
+"""
+
+# Bounded whatever the graph looks like: the last 200 followees, the last 100 followees of each, the
+# 1,000 that most of them share. Only those are looked at closely.
+_SUGGESTIONS = f"""
+WITH mine AS MATERIALIZED (
+    SELECT followee_id AS id FROM follows WHERE follower_id = $1
+    ORDER BY create_time DESC LIMIT {SUGGESTION_FOLLOWEES_MAX}
+), known AS MATERIALIZED (
+    SELECT $1 AS id
+    UNION ALL SELECT followee_id FROM follows WHERE follower_id = $1
+    UNION ALL SELECT blocked_id FROM blocks WHERE blocker_id = $1
+    UNION ALL SELECT muted_id FROM mutes WHERE muter_id = $1
+), counted AS (
+    SELECT theirs.followee_id AS id, count(*) AS mutual_count
+    FROM mine CROSS JOIN LATERAL (
+        SELECT followee_id FROM follows WHERE follower_id = mine.id
+        ORDER BY create_time DESC LIMIT {SUGGESTION_FOLLOWEES_EACH_MAX}
+    ) AS theirs
+    WHERE NOT EXISTS (SELECT FROM known WHERE known.id = theirs.followee_id)
+    GROUP BY theirs.followee_id
+), best AS MATERIALIZED (
+    SELECT id, mutual_count FROM counted
+    ORDER BY mutual_count DESC, id DESC LIMIT {SUGGESTION_CANDIDATES_MAX}
+), placed AS (
+    SELECT id, mutual_count, row_number() OVER (ORDER BY mutual_count DESC, id DESC) AS place
+    FROM best
+    WHERE NOT EXISTS (SELECT FROM blocks WHERE blocker_id = best.id AND blocked_id = $1)
+)
+SELECT {PERSON_COLUMNS}, mutual_count
+FROM placed JOIN people ON people.user_id = placed.id
+WHERE place <= {SUGGESTIONS_MAX} AND (mutual_count, placed.id) < ($2, $3)
+ORDER BY mutual_count DESC, placed.id DESC LIMIT $4
+"""
+
+_FOLD = """
+WITH taken AS (
+    DELETE FROM follow_count_deltas WHERE delta_id IN (
+        SELECT delta_id FROM follow_count_deltas ORDER BY delta_id LIMIT $1
+    ) RETURNING user_id, follower_delta, following_delta
+), sums AS (
+    SELECT user_id, sum(follower_delta) AS followers, sum(following_delta) AS followings
+    FROM taken GROUP BY user_id
+), folded AS (
+    UPDATE follow_counts
+    SET follower_count = follower_count + followers, following_count = following_count + followings
+    FROM sums WHERE follow_counts.user_id = sums.user_id
+)
+SELECT count(*) FROM taken
+"""
+_FOLD_LOCK = 0x666F6C64  # "fold": one folder at a time
+
+_PURGE = """
+WITH doomed_followers AS (
+    SELECT follower_id, followee_id FROM follows WHERE followee_id = $1 LIMIT $2
+), doomed_followings AS (
+    SELECT follower_id, followee_id FROM follows WHERE follower_id = $1 LIMIT $2
+), gone AS (
+    DELETE FROM follows USING (
+        SELECT * FROM doomed_followers UNION ALL SELECT * FROM doomed_followings
+    ) AS doomed
+    WHERE follows.follower_id = doomed.follower_id AND follows.followee_id = doomed.followee_id
+    RETURNING follows.follower_id, follows.followee_id
+), unblocked AS (
+    DELETE FROM blocks WHERE (blocker_id, blocked_id) IN (
+        (SELECT blocker_id, blocked_id FROM blocks WHERE blocker_id = $1 LIMIT $2)
+        UNION ALL (SELECT blocker_id, blocked_id FROM blocks WHERE blocked_id = $1 LIMIT $2)
+    ) RETURNING 1
+), unmuted AS (
+    DELETE FROM mutes WHERE (muter_id, muted_id) IN (
+        (SELECT muter_id, muted_id FROM mutes WHERE muter_id = $1 LIMIT $2)
+        UNION ALL (SELECT muter_id, muted_id FROM mutes WHERE muted_id = $1 LIMIT $2)
+    ) RETURNING 1
+), counted AS MATERIALIZED (
+    SELECT add_follow_counts(follower_id, 0, -1), add_follow_counts(followee_id, -1, 0) FROM gone
+)
+SELECT (SELECT count(*) FROM counted) + (SELECT count(*) FROM unblocked)
+    + (SELECT count(*) FROM unmuted)
+"""
+
+
+class GraphStore:
+    """All statements about edges between people."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def lock_edge(
+        self, change: Change, kind: EdgeKind, actor_id: UserId, target_id: UserId
+    ) -> EdgeState:
+        """Takes the locks of both people, then says how things are between them."""
+        await change.connection.execute("SELECT lock_people($1, $2)", actor_id, target_id)
+        row = await change.connection.fetchrow(_EDGE_STATE[kind], actor_id, target_id)
+        assert row is not None
+        return EdgeState(*row.values())
+
+    async def add_follow(
+        self, change: Change, follower_id: UserId, followee_id: UserId, now: datetime
+    ) -> None:
+        """The edge and both counts."""
+        await change.connection.execute(_FOLLOW, follower_id, followee_id, now)
+
+    async def remove_follow(self, change: Change, follower_id: UserId, followee_id: UserId) -> bool:
+        """The edge and both counts; returns whether there was one."""
+        rows = await change.connection.fetch(_UNFOLLOW, follower_id, followee_id)
+        return bool(rows)
+
+    async def add_edge(
+        self, change: Change, kind: EdgeKind, actor_id: UserId, target_id: UserId, now: datetime
+    ) -> None:
+        """A block or a mute."""
+        table = _TABLES[kind]
+        await change.connection.execute(
+            f"INSERT INTO {table.name} ({table.actor}, {table.target}, create_time)"
+            " VALUES ($1, $2, $3)",
+            actor_id,
+            target_id,
+            now,
+        )
+
+    async def remove_edge(
+        self, change: Change, kind: EdgeKind, actor_id: UserId, target_id: UserId
+    ) -> None:
+        """A block or a mute."""
+        table = _TABLES[kind]
+        await change.connection.execute(
+            f"DELETE FROM {table.name} WHERE {table.actor} = $1 AND {table.target} = $2",
+            actor_id,
+            target_id,
+        )
+
+    async def relationships(
+        self, viewer_id: UserId, other_ids: Sequence[UUID]
+    ) -> list[Relationship]:
+        """One for each of the others, in their order."""
+        rows = await self._database.fetch(_RELATIONSHIPS, viewer_id, other_ids)
+        return [Relationship(*row.values()) if row[0] else Relationship() for row in rows]
+
+    async def list_edges(
+        self, kind: EdgeKind, actor_id: UserId, before: tuple[datetime, UUID], limit: int
+    ) -> list[tuple[User, datetime]]:
+        """To whom a person's edges go, newest first."""
+        table = _TABLES[kind]
+        return await self._list(table.name, table.actor, table.target, actor_id, before, limit)
+
+    async def list_followers(
+        self, followee_id: UserId, before: tuple[datetime, UUID], limit: int
+    ) -> list[tuple[User, datetime]]:
+        """Who follows a person, newest first."""
+        return await self._list("follows", "followee_id", "follower_id", followee_id, before, limit)
+
+    async def _list(
+        self,
+        table: str,
+        anchor: str,
+        other: str,
+        anchor_id: UserId,
+        before: tuple[datetime, UUID],
+        limit: int,
+    ) -> list[tuple[User, datetime]]:
+        rows = await self._database.fetch(
+            f"""
+            SELECT {PERSON_COLUMNS}, edge.create_time AS edge_time
+            FROM {table} AS edge JOIN people ON people.user_id = edge.{other}
+            WHERE edge.{anchor} = $1 AND (edge.create_time, edge.{other}) < ($2, $3)
+            ORDER BY edge.create_time DESC, edge.{other} DESC LIMIT $4
+            """,
+            anchor_id,
+            *before,
+            limit,
+        )
+        return [(to_user(row), row["edge_time"]) for row in rows]
+
+    async def follower_ids(self, followee_id: UserId, after: UUID, limit: int) -> bytes:
+        """The next ids in ascending order, packed; empty = no more."""
+        packed: bytes = await self._database.fetchval(_FOLLOWER_CHUNK, followee_id, after, limit)
+        return packed
+
+    async def followee_ids(self, follower_id: UserId) -> bytes:
+        packed: bytes = await self._database.fetchval(
+            f"SELECT {_PACKED} FROM"
+            " (SELECT followee_id AS id FROM follows WHERE follower_id = $1) AS ids",
+            follower_id,
+        )
+        return packed
+
+    async def viewer_graph(self, viewer_id: UserId) -> ViewerGraph:
+        row = await self._database.fetchrow(_VIEWER_GRAPH, viewer_id)
+        assert row is not None
+        exists, followees, blocked, blocked_by, muted, read_time = row.values()
+        if not exists:
+            return ViewerGraph(False, b"", b"", b"", False, b"", read_time)  # noqa: FBT003
+        most = BLOCKED_BY_MAX * ID_BYTES
+        return ViewerGraph(
+            exists=True,
+            followee_ids=followees,
+            blocked_ids=blocked,
+            blocked_by_ids=blocked_by[:most],
+            blocked_by_truncated=len(blocked_by) > most,
+            muted_ids=muted,
+            read_time=read_time,
+        )
+
+    async def suggestions(
+        self, viewer_id: UserId, before: tuple[int, UUID], limit: int
+    ) -> list[Suggestion]:
+        rows = await self._database.fetch(_SUGGESTIONS, viewer_id, *before, limit)
+        return [Suggestion(to_user(row), row["mutual_count"]) for row in rows]
+
+    async def fold_counts(self, limit: int) -> int:
+        """Folds waiting deltas into the counts; returns how many. No reader sees a difference."""
+        async with self._database.transaction() as connection:
+            if not await connection.fetchval("SELECT pg_try_advisory_xact_lock($1)", _FOLD_LOCK):
+                return 0
+            folded: int = await connection.fetchval(_FOLD, limit)
+            return folded
+
+    async def purge_edges(self, limit: int) -> bool:
+        """Removes some edges of one deleted person; returns whether there was anything to do."""
+        async with self._database.transaction() as connection:
+            user_id = await connection.fetchval(
+                """
+                SELECT user_id FROM users WHERE delete_time IS NOT NULL AND purge_time IS NULL
+                ORDER BY delete_time LIMIT 1 FOR UPDATE SKIP LOCKED
+                """
+            )
+            if user_id is None:
+                return False
+            if not await connection.fetchval(_PURGE, user_id, limit):
+                await connection.execute(
+                    "UPDATE users SET purge_time = now() WHERE user_id = $1", user_id
+                )
+            return True

@@ -1,0 +1,214 @@
+"""AuthService and UserService: messages in, use case, messages out."""
+
+from collections.abc import Iterable
+from datetime import UTC
+from typing import Literal
+
+from newsfeed.user.v1 import user_service_pb2 as pb
+
+from svckit.context import current_caller
+from svckit.ids import MAX_ID
+from svckit.keys import SigningKeys, public_set
+from svckit.page_tokens import PageTokens, page_size
+from svckit.times import timestamp
+from svckit.tokens import Role as TokenRole
+from svckit.validation import Fields
+from user_svc import model
+from user_svc.accounts import Accounts
+from user_svc.events import ROLES, public_user
+from user_svc.model import Role, SessionId, Tokens, User, UserId
+from user_svc.sessions import Sessions
+
+_ROLES_BY_NUMBER = {number: role for role, number in ROLES.items()}
+_PROFILE_FIELDS: tuple[Literal["display_name", "bio", "avatar_url"], ...] = (
+    "display_name",
+    "bio",
+    "avatar_url",
+)
+_RANK_MAX = 2**31 - 1
+
+
+class AuthServicer:
+    """Accounts, sessions and tokens."""
+
+    def __init__(self, accounts: Accounts, sessions: Sessions, keys: SigningKeys) -> None:
+        self._accounts = accounts
+        self._sessions = sessions
+        self._keys = keys
+
+    async def SignUp(self, request: pb.SignUpRequest) -> pb.SignUpResponse:
+        user, tokens = await self._accounts.sign_up(
+            request.username, request.email, request.password, request.display_name
+        )
+        return pb.SignUpResponse(user=full_user(user), tokens=_tokens(tokens))
+
+    async def LogIn(self, request: pb.LogInRequest) -> pb.LogInResponse:
+        user, tokens = await self._sessions.log_in(request.login, request.password)
+        return pb.LogInResponse(user=full_user(user), tokens=_tokens(tokens))
+
+    async def RefreshTokens(self, request: pb.RefreshTokensRequest) -> pb.RefreshTokensResponse:
+        tokens = await self._sessions.refresh(request.refresh_token)
+        return pb.RefreshTokensResponse(tokens=_tokens(tokens))
+
+    async def LogOut(self, request: pb.LogOutRequest) -> pb.LogOutResponse:
+        session_id = current_caller().session_id
+        assert session_id is not None
+        ended = await self._sessions.log_out(
+            calling_user(), SessionId(session_id), everywhere=request.all_sessions
+        )
+        return pb.LogOutResponse(ended_session_count=ended)
+
+    async def ChangePassword(self, request: pb.ChangePasswordRequest) -> pb.ChangePasswordResponse:
+        tokens = await self._sessions.change_password(
+            calling_user(), request.current_password, request.new_password
+        )
+        return pb.ChangePasswordResponse(tokens=_tokens(tokens))
+
+    async def GetJwks(self, _: pb.GetJwksRequest) -> pb.GetJwksResponse:
+        keys = public_set(self._keys.keys().values())["keys"]
+        return pb.GetJwksResponse(keys=[pb.Jwk(**key) for key in keys])
+
+    async def ListRevocations(
+        self, request: pb.ListRevocationsRequest
+    ) -> pb.ListRevocationsResponse:
+        has_since = request.HasField("since_time")
+        since = request.since_time.ToDatetime(UTC) if has_since else None
+        found = await self._sessions.revocations(since)
+        return pb.ListRevocationsResponse(
+            revocations=[
+                pb.Revocation(
+                    session_id=str(each.session_id), revoke_time=timestamp(each.revoke_time)
+                )
+                for each in found
+            ]
+        )
+
+
+class UserServicer:
+    """People and their profiles."""
+
+    def __init__(self, accounts: Accounts, page_tokens: PageTokens) -> None:
+        self._accounts = accounts
+        self._page_tokens = page_tokens
+
+    async def GetUser(self, request: pb.GetUserRequest) -> pb.GetUserResponse:
+        fields = Fields()
+        if bool(request.user_id) == bool(request.username):
+            fields.refuse("user_id", "exactly one of user_id and username must be set")
+            fields.check()
+        if request.username:
+            user = await self._accounts.get_by_username(request.username)
+        else:
+            user_id = fields.id("user_id", request.user_id)
+            fields.check()
+            user = await self._accounts.get(UserId(user_id))
+        caller = current_caller()
+        may_see_all = caller.role is TokenRole.ADMIN or caller.user_id == user.user_id
+        return pb.GetUserResponse(user=full_user(user) if may_see_all else public_user(user))
+
+    async def GetMe(self, _: pb.GetMeRequest) -> pb.GetMeResponse:
+        return pb.GetMeResponse(user=full_user(await self._accounts.get(calling_user())))
+
+    async def UpdateMe(self, request: pb.UpdateMeRequest) -> pb.UpdateMeResponse:
+        meant = _meant_fields(request)
+        changes = {
+            name: getattr(request, name) if name in meant else None for name in _PROFILE_FIELDS
+        }
+        user = await self._accounts.update_profile(calling_user(), **changes)
+        return pb.UpdateMeResponse(user=full_user(user))
+
+    async def DeleteUser(self, request: pb.DeleteUserRequest) -> pb.DeleteUserResponse:
+        user_id = parse_user_id(request.user_id)
+        is_admin = current_caller().role is TokenRole.ADMIN
+        delete_time = await self._accounts.delete(calling_user(), user_id, is_admin=is_admin)
+        return pb.DeleteUserResponse(user_id=str(user_id), delete_time=timestamp(delete_time))
+
+    async def SearchUsers(self, request: pb.SearchUsersRequest) -> pb.SearchUsersResponse:
+        size = page_size(request.page_size)
+        scope = ("SearchUsers", str(calling_user()), request.query)
+        rank, last_id = self._page_tokens.position(request.page_token, scope, (_RANK_MAX, MAX_ID))
+        found = await self._accounts.search(request.query, (rank, last_id), size + 1)
+        response = pb.SearchUsersResponse(users=[public_user(user) for user, _ in found[:size]])
+        if len(found) > size:
+            user, rank = found[size - 1]
+            response.next_page_token = self._page_tokens.encode(scope, (rank, user.user_id))
+        return response
+
+    async def ListUsers(self, request: pb.ListUsersRequest) -> pb.ListUsersResponse:
+        size = page_size(request.page_size)
+        role = _role(request.role) if request.role else None
+        scope = ("ListUsers", str(calling_user()), str(request.role), request.query)
+        (before,) = self._page_tokens.position(request.page_token, scope, (MAX_ID,))
+        found = await self._accounts.list_all(role, request.query, before, size + 1)
+        response = pb.ListUsersResponse(users=[full_user(user) for user in found[:size]])
+        if len(found) > size:
+            last = found[size - 1]
+            response.next_page_token = self._page_tokens.encode(scope, (last.user_id,))
+        return response
+
+    async def SetRole(self, request: pb.SetRoleRequest) -> pb.SetRoleResponse:
+        role = _role(request.role)
+        user = await self._accounts.set_role(parse_user_id(request.user_id), role)
+        return pb.SetRoleResponse(user=full_user(user))
+
+    async def BatchGetUsers(self, request: pb.BatchGetUsersRequest) -> pb.BatchGetUsersResponse:
+        fields = Fields()
+        if len(request.user_ids) + len(request.usernames) > model.BATCH_MAX:
+            most = f"at most {model.BATCH_MAX} ids and usernames together"
+            fields.refuse("user_ids", most)
+            fields.check()
+        ids = [fields.id(f"user_ids[{n}]", each) for n, each in enumerate(request.user_ids)]
+        fields.check()
+        # What can't be a username is nobody's.
+        usernames = [each for each in request.usernames if model.USERNAME.fullmatch(each)]
+        users = await self._accounts.get_many(ids, usernames)
+        return pb.BatchGetUsersResponse(users=[public_user(user) for user in users])
+
+
+def calling_user() -> UserId:
+    """The person who calls; an rpc for people has one."""
+    user_id = current_caller().user_id
+    assert user_id is not None
+    return UserId(user_id)
+
+
+def parse_user_id(value: str) -> UserId:
+    fields = Fields()
+    user_id = fields.id("user_id", value)
+    fields.check()
+    return UserId(user_id)
+
+
+def full_user(user: User) -> pb.User:
+    """A person as they see themselves: with the email address."""
+    message = public_user(user)
+    message.email = user.email
+    return message
+
+
+def _tokens(tokens: Tokens) -> pb.Tokens:
+    return pb.Tokens(
+        access_token=tokens.access_token,
+        refresh_token=tokens.refresh_token,
+        expire_time=timestamp(tokens.expire_time),
+    )
+
+
+def _role(number: "pb.Role.ValueType") -> Role:
+    fields = Fields()
+    if number not in _ROLES_BY_NUMBER:
+        fields.refuse("role", "must be ROLE_USER, ROLE_MODERATOR or ROLE_ADMIN")
+    fields.check()
+    return _ROLES_BY_NUMBER[number]
+
+
+def _meant_fields(request: pb.UpdateMeRequest) -> Iterable[str]:
+    """The mask; without one, the fields that are present."""
+    if not request.HasField("update_mask"):
+        return [name for name in _PROFILE_FIELDS if request.HasField(name)]
+    fields = Fields()
+    for path in request.update_mask.paths:
+        if path not in _PROFILE_FIELDS:
+            fields.refuse("update_mask", f"{path!r} is not one of {', '.join(_PROFILE_FIELDS)}")
+    fields.check()
+    return request.update_mask.paths

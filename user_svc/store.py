@@ -1,0 +1,236 @@
+"""People in PostgreSQL, and the transaction that every change of this service is.
+
+Reads go to the pool; writes take a `Change`: one transaction together with the events that tell of
+it. The stores of sessions and of the graph stand beside this file.
+"""
+
+from collections.abc import AsyncGenerator, Callable, Iterable
+from contextlib import asynccontextmanager
+from datetime import datetime
+from uuid import UUID
+
+from svckit.outbox import OutboxRecord
+from svckit.postgres import Connection, Database, Record, UniqueViolation
+from svckit.postgres_outbox import append
+from user_svc.model import EmailTaken, Role, User, UserId, UsernameTaken
+
+PERSON_COLUMNS = (
+    "people.user_id, username, email, display_name, bio, avatar_url, role, people.create_time,"
+    " follower_count, following_count"
+)
+SEARCH_CANDIDATES_MAX = 200
+TRIGRAM_LENGTH = 3
+
+_ADMIN_LOCK = 0x61646D696E  # "admin": admins are taken away one after another
+
+_PERSON = f"SELECT {PERSON_COLUMNS} FROM people"
+_SEARCHED = "(username || ' ' || lower(display_name))"
+_SEARCH = f"""
+WITH candidates AS (
+    (SELECT user_id, 2.0 AS score FROM users
+     WHERE username LIKE $1 AND delete_time IS NULL ORDER BY username LIMIT {SEARCH_CANDIDATES_MAX})
+    UNION ALL
+    (SELECT user_id, 1.5 FROM users
+     WHERE lower(display_name) LIKE $1 AND delete_time IS NULL
+     ORDER BY lower(display_name) LIMIT {SEARCH_CANDIDATES_MAX})
+    UNION ALL
+    (SELECT user_id, word_similarity($2, {_SEARCHED}) FROM users
+     WHERE length($2) >= {TRIGRAM_LENGTH} AND $2 <% {_SEARCHED} AND delete_time IS NULL
+     ORDER BY 2 DESC, user_id DESC LIMIT {SEARCH_CANDIDATES_MAX})
+), scored AS (
+    SELECT user_id, (max(score) * 1000000)::integer AS rank FROM candidates GROUP BY user_id
+)
+SELECT {PERSON_COLUMNS}, rank FROM scored JOIN people USING (user_id)
+WHERE (rank, user_id) < ($3, $4) ORDER BY rank DESC, user_id DESC LIMIT $5
+"""
+
+
+class Change:
+    """One transaction: its connection, and the events that are written with it, last."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.events: list[OutboxRecord] = []
+
+    def emit(self, *events: OutboxRecord) -> None:
+        self.events += events
+
+
+class Changes:
+    """Opens transactions, for every store of this service."""
+
+    def __init__(self, database: Database, on_commit: Callable[[], None]) -> None:
+        self._database = database
+        self._on_commit = on_commit
+
+    @asynccontextmanager
+    async def begin(self) -> AsyncGenerator[Change]:
+        """Commits rows and events together when the block ends, and none of them when it raises."""
+        async with self._database.transaction() as connection:
+            change = Change(connection)
+            yield change
+            if change.events:
+                await append(connection, change.events)
+        if change.events:
+            self._on_commit()
+
+
+class PeopleStore:
+    """All statements about accounts and profiles."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def insert_user(self, change: Change, user: User, password_hash: str) -> None:
+        try:
+            await change.connection.execute(
+                """
+                WITH person AS (
+                    INSERT INTO users (user_id, username, email, display_name, bio, avatar_url,
+                        role, create_time)
+                    VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+                ), secret AS (
+                    INSERT INTO credentials (user_id, password_hash) VALUES ($1, $9)
+                )
+                INSERT INTO follow_counts (user_id) VALUES ($1)
+                """,
+                user.user_id,
+                user.username,
+                user.email,
+                user.display_name,
+                user.bio,
+                user.avatar_url,
+                user.role,
+                user.create_time,
+                password_hash,
+            )
+        except UniqueViolation as error:
+            if error.constraint == "users_email_key":
+                raise EmailTaken from error
+            raise UsernameTaken(username=user.username) from error
+
+    async def user(self, user_id: UserId) -> User | None:
+        row = await self._database.fetchrow(f"{_PERSON} WHERE user_id = $1", user_id)
+        return to_user(row) if row else None
+
+    async def user_by_username(self, username: str) -> User | None:
+        row = await self._database.fetchrow(f"{_PERSON} WHERE username = $1", username)
+        return to_user(row) if row else None
+
+    async def users(self, user_ids: Iterable[UUID], usernames: Iterable[str]) -> list[User]:
+        """Each person that is named in any way, once."""
+        rows = await self._database.fetch(
+            f"{_PERSON} WHERE user_id = ANY($1) UNION {_PERSON} WHERE username = ANY($2)",
+            list(user_ids),
+            list(usernames),
+        )
+        return [to_user(row) for row in rows]
+
+    async def changed_user(self, change: Change, user_id: UserId) -> User | None:
+        """The person as the transaction sees them."""
+        row = await change.connection.fetchrow(f"{_PERSON} WHERE user_id = $1", user_id)
+        return to_user(row) if row else None
+
+    async def update_profile(
+        self,
+        change: Change,
+        user_id: UserId,
+        display_name: str | None,
+        bio: str | None,
+        avatar_url: str | None,
+    ) -> None:
+        """None leaves a field as it is."""
+        await change.connection.execute(
+            """
+            UPDATE users SET display_name = coalesce($2, display_name), bio = coalesce($3, bio),
+                avatar_url = coalesce($4, avatar_url)
+            WHERE user_id = $1 AND delete_time IS NULL
+            """,
+            user_id,
+            display_name,
+            bio,
+            avatar_url,
+        )
+
+    async def search(
+        self, query: str, before: tuple[int, UUID], limit: int
+    ) -> list[tuple[User, int]]:
+        """People with their rank, best first, of a bounded number of candidates."""
+        rows = await self._database.fetch(_SEARCH, _like_prefix(query), query, *before, limit)
+        return [(to_user(row), row["rank"]) for row in rows]
+
+    async def list_users(
+        self, role: Role | None, username_prefix: str, before: UUID, limit: int
+    ) -> list[User]:
+        """All accounts, newest first."""
+        rows = await self._database.fetch(
+            f"""{_PERSON}
+            WHERE ($1::user_role IS NULL OR role = $1) AND username LIKE $2 AND user_id < $3
+            ORDER BY user_id DESC LIMIT $4
+            """,
+            role,
+            _like_prefix(username_prefix),
+            before,
+            limit,
+        )
+        return [to_user(row) for row in rows]
+
+    async def set_role(self, change: Change, user_id: UserId, role: Role) -> None:
+        await change.connection.execute(
+            "UPDATE users SET role = $2 WHERE user_id = $1", user_id, role
+        )
+
+    async def has_other_admin(self, change: Change, user_id: UserId) -> bool:
+        """Until the transaction ends nobody else takes an admin away."""
+        await change.connection.execute("SELECT pg_advisory_xact_lock($1)", _ADMIN_LOCK)
+        found: bool = await change.connection.fetchval(
+            "SELECT EXISTS (SELECT FROM users WHERE role = 'admin' AND user_id <> $1)", user_id
+        )
+        return found
+
+    async def lock_user(
+        self, change: Change, user_id: UserId
+    ) -> tuple[Role, datetime | None] | None:
+        """The role, and when the person was deleted.
+
+        Waits for what is under way with this person, and holds off what comes, until the
+        transaction ends.
+        """
+        await change.connection.execute("SELECT lock_people($1, $1)", user_id)
+        row = await change.connection.fetchrow(
+            "SELECT role, delete_time FROM users WHERE user_id = $1 FOR UPDATE", user_id
+        )
+        return (Role(row["role"]), row["delete_time"]) if row else None
+
+    async def mark_deleted(self, change: Change, user_id: UserId, now: datetime) -> None:
+        """Forgets who it was. The edges go later, in batches (`GraphStore.purge_edges`)."""
+        await change.connection.execute(
+            """
+            WITH secret AS (DELETE FROM credentials WHERE user_id = $1)
+            UPDATE users SET delete_time = $2, username = NULL, email = NULL, display_name = '',
+                bio = '', avatar_url = '', role = 'user'
+            WHERE user_id = $1
+            """,
+            user_id,
+            now,
+        )
+
+
+def to_user(row: Record) -> User:
+    return User(
+        user_id=row[0],
+        username=row[1],
+        email=row[2],
+        display_name=row[3],
+        bio=row[4],
+        avatar_url=row[5],
+        role=Role(row[6]),
+        create_time=row[7],
+        follower_count=row[8],
+        following_count=row[9],
+    )
+
+
+def _like_prefix(text: str) -> str:
+    escaped = text.replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_")
+    return f"{escaped}%"
