@@ -213,7 +213,8 @@ async def _roll_back(connection: _PooledConnection, transaction: Transaction) ->
                 rolled_back = True
     finally:
         if not rolled_back:
-            connection.terminate()
+            with suppress(asyncpg.InterfaceError):  # the pool has dropped it already
+                connection.terminate()
 
 
 class _ReadOnly(Unavailable):
@@ -263,6 +264,8 @@ def _is_lost(connection: "_PooledConnection | Session") -> bool:
 def _translate(error: asyncpg.PostgresError) -> Exception | None:
     """By SQLSTATE; None = a mistake in the statement, which is for the log."""
     state = error.sqlstate or ""
+    if isinstance(error, asyncpg.InvalidCachedStatementError):  # the schema has just changed
+        return TransactionConflict()
     if state in _ERRORS:
         return _ERRORS[state](error)
     if state[:2] in {"08", "53"} or state[:3] == "57P":  # connection, resources, shutting down

@@ -35,6 +35,10 @@ if TYPE_CHECKING:  # a generic to type checkers only
 
 T = TypeVar("T")
 Context = grpc.aio.ServicerContext[Any, Any]
+# A drained server lets go of callers once they have been quiet for a moment, or after this long.
+QUIET_S = 0.1
+QUIET_WAIT_S_MAX = 1.0
+DRAIN_POLL_S = 0.01
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 _BEARER = "Bearer "
 
@@ -86,12 +90,11 @@ class RpcTable(grpc.GenericRpcHandler):
     def __init__(self, verifier: Verifier, limits: CallLimits) -> None:
         self._verifier = verifier
         self._limits = limits
-        self._handlers: "dict[str, Handler]" = {}
+        self._handlers: dict[str, Handler] = {}
         self._in_progress = {"call": 0, "stream": 0}
+        self._refused_at_s: float | None = None  # None until the server drains
 
-    def service(
-        self, handler_call_details: grpc.HandlerCallDetails
-    ) -> "Handler | None":
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> "Handler | None":
         return self._handlers.get(handler_call_details.method)
 
     def bind(self, service: ServiceDescriptor, servicer: object) -> None:
@@ -105,6 +108,21 @@ class RpcTable(grpc.GenericRpcHandler):
             else:
                 handler = grpc.unary_unary_rpc_method_handler(self._unary(method, behaviour))
             self._handlers[method.path] = handler
+
+    async def drain(self, timeout_s: float) -> int:
+        """Refuses new calls, waits for accepted ones; returns how many did not end in time.
+
+        It goes on refusing until callers have noticed: a call that arrives while gRPC stops is
+        cancelled, and its caller can't know that it was never begun.
+        """
+        started_at_s = self._refused_at_s = time.monotonic()
+        while True:
+            now_s = time.monotonic()
+            unfinished = sum(self._in_progress.values())
+            quiet_at_s = min(self._refused_at_s + QUIET_S, started_at_s + QUIET_WAIT_S_MAX)
+            if now_s >= started_at_s + timeout_s or (not unfinished and now_s >= quiet_at_s):
+                return unfinished
+            await asyncio.sleep(DRAIN_POLL_S)
 
     def _unary(
         self, method: _Method, behaviour: Callable[[Message], Awaitable[Message]]
@@ -178,6 +196,9 @@ class RpcTable(grpc.GenericRpcHandler):
         return own_s if asked_s is None else min(asked_s, own_s)
 
     def _admit(self, kind: str) -> None:
+        if self._refused_at_s is not None:
+            self._refused_at_s = time.monotonic()
+            raise errors.Unavailable(retry_after_s=0.1)
         limits = self._limits
         most = limits.streams_max if kind == "stream" else limits.calls_max
         if self._in_progress[kind] > most:

@@ -27,6 +27,7 @@ MESSAGE_BYTES_MAX = 4 * 1024 * 1024
 METADATA_BYTES_MAX = 16 * 1024
 CHECK_INTERVAL_S = 1.0
 CHECK_TIMEOUT_S = 2.0
+STOP_GRACE_S = 1.0
 _HEALTH_SERVICE = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 _SERVING = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -77,11 +78,11 @@ class Server:
         self._settings = settings
         self._checks = checks
         self._names = [service.full_name for service in services]
-        table = RpcTable(verifier, settings.limits())
+        self._table = RpcTable(verifier, settings.limits())
         for service, servicer in services.items():
-            table.bind(service, servicer)
+            self._table.bind(service, servicer)
         self._grpc = grpc.aio.server(options=_options(settings))
-        self._grpc.add_generic_rpc_handlers((table,))
+        self._grpc.add_generic_rpc_handlers((self._table,))
         self._health = health.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)
         if settings.reflection:
@@ -109,10 +110,16 @@ class Server:
             await asyncio.sleep(CHECK_INTERVAL_S)
 
     async def drain(self) -> None:
-        """Refuses new calls, waits for accepted ones up to the limit, then closes. Idempotent."""
+        """Refuses new calls, waits for accepted ones up to the limit, then closes. Idempotent.
+
+        gRPC's own stop would cancel what has arrived and was not begun yet, so it comes last, when
+        nothing is under way: its grace is for answers that are still being sent.
+        """
         await self._health.enter_graceful_shutdown()
         await asyncio.sleep(self._settings.drain_delay_s)
-        await self._grpc.stop(self._settings.drain_timeout_s)
+        unfinished = await self._table.drain(self._settings.drain_timeout_s)
+        logger.info("drained", extra={"unfinished_calls": unfinished})
+        await self._grpc.stop(STOP_GRACE_S)
 
     async def _passes_checks(self) -> bool:
         try:

@@ -91,7 +91,7 @@ def _message_of(error: errors.DomainError) -> str:
     return error.message
 
 
-def error_info(rpc_error: grpc.aio.AioRpcError) -> status_pb2.Status:
+def rich_status(rpc_error: grpc.aio.AioRpcError) -> status_pb2.Status:
     """The rich status that came with an error; empty when the peer sent none."""
     for key, value in rpc_error.trailing_metadata() or ():
         if key == DETAILS_KEY and isinstance(value, bytes):
@@ -112,7 +112,7 @@ def to_domain_error(rpc_error: grpc.aio.AioRpcError, peer: str) -> errors.Domain
     if kind in {errors.DomainError, errors.Unauthenticated, errors.Unavailable}:
         return errors.Unavailable(dependency=peer)
     reason, metadata, violations = None, {}, []
-    for detail in error_info(rpc_error).details:
+    for detail in rich_status(rpc_error).details:
         if detail.Is(error_details_pb2.ErrorInfo.DESCRIPTOR):
             info = error_details_pb2.ErrorInfo()
             detail.Unpack(info)

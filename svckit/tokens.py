@@ -277,16 +277,17 @@ class RemoteKeys:
         self._timeout_s = timeout_s
         self._keys: dict[str, VerifyingKey] | None = None
         self._wanted = asyncio.Event()
-        self._fetched = asyncio.Event()
+        self._attempted = asyncio.Event()
+        self._resting = False
         self._failing = False
 
     async def find(self, kid: str) -> Ed25519PublicKey | None:
         """Return the key; raise `Unavailable` while no set was ever fetched."""
-        if self._keys is None or (kid not in self._keys and not self._fetched.is_set()):
+        if self._keys is None or (kid not in self._keys and not self._resting):
             self._wanted.set()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._timeout_s):
-                    await self._fetched.wait()
+                    await self._attempted.wait()
         if self._keys is None:
             raise Unavailable(dependency=self._dependency)
         key = self._keys.get(kid)
@@ -297,10 +298,12 @@ class RemoteKeys:
         while True:
             self._wanted.clear()
             await self._refresh()
-            # Who asks within the pause is answered from what is there.
-            self._fetched.set()
+            self._attempted.set()
+            self._attempted = asyncio.Event()
+            # Who has keys and asks for another within the pause is answered from these.
+            self._resting = True
             await asyncio.sleep(self._pause_s)
-            self._fetched.clear()
+            self._resting = False
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._pause_s if self._failing else self._interval_s):
                     await self._wanted.wait()

@@ -1,4 +1,5 @@
 import base64
+from uuid import UUID, uuid4
 
 import pytest
 from hypothesis import given
@@ -30,6 +31,15 @@ def test_a_position_comes_back_as_it_went(scope, position):
 def test_a_token_travels_in_a_url_and_is_short():
     assert set(TOKEN) <= set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
     assert len(TOKEN) < 100
+
+
+def test_a_page_begins_at_the_position_or_at_the_start():
+    start = (2**63 - 1, UUID(int=2**128 - 1), "z")
+    position = (7, uuid4(), "a")
+    assert TOKENS.position("", SCOPE, start) == start
+    assert TOKENS.position(TOKENS.encode(SCOPE, position), SCOPE, start) == position
+    with pytest.raises(InvalidPageToken):
+        TOKENS.position(TOKEN, ["another"], start)
 
 
 def test_the_scope_is_not_in_the_token():

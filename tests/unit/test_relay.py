@@ -92,6 +92,7 @@ class MemoryBus:
     memory: str | None = "first"
     taken: list[int] = field(default_factory=list)
     broken: bool = False
+    calls: int = 0
     frozen: asyncio.Event | None = None
 
     async def publish(self, records: Sequence[OutboxRecord]) -> None:
@@ -103,6 +104,7 @@ class MemoryBus:
         self.taken += [record.event_id.int for record in records]
 
     async def epoch(self) -> str | None:
+        self.calls += 1
         if self.broken:
             raise ConnectionResetError
         return self.memory
@@ -159,6 +161,7 @@ async def test_failed_publish_repeats_the_last_minute_before_anything_new(
     bus.broken = True
     outbox.add(2)
     pauses_s = [await relay.turn() for _ in range(8)]
+    assert [row.published_at for row in outbox.rows[-2:]] == [None, None]
     clock.now_s += 3600  # a long outage does not move the minute
     bus.taken.clear()
     bus.broken = False
@@ -168,6 +171,9 @@ async def test_failed_publish_repeats_the_last_minute_before_anything_new(
     assert bus.taken == [2, 3, 4, 5, 6, 7]
     assert all(SETTINGS.backoff_min_s / 2 <= pause_s <= 2.0 for pause_s in pauses_s)
     assert pauses_s[-1] >= SETTINGS.backoff_max_s / 2
+    bus.broken = True
+    outbox.add(1)
+    assert await relay.turn() <= SETTINGS.backoff_min_s
 
 
 async def test_changed_epoch_repeats_all_that_is_kept_once(
@@ -250,7 +256,7 @@ async def test_relay_that_was_frozen_notices_that_its_lease_is_gone(
     turn = asyncio.create_task(relay.turn())
     await asyncio.sleep(0)
     thaw, bus.frozen = bus.frozen, None
-    clock.now_s += SETTINGS.lease_ttl_s
+    outbox.expires_at = 0.0
     await settle(standby)
     assert bus.taken == [0, 1]
 
@@ -258,11 +264,23 @@ async def test_relay_that_was_frozen_notices_that_its_lease_is_gone(
     await turn  # publishes what was under way, and is refused when it marks
     outbox.add(1)
     await settle(relay)
-
     assert bus.taken == [0, 1, 0, 1]
-    assert outbox.rows[2].published_at is None
+
     await settle(standby)
-    assert bus.taken[-1] == 2
+    clock.now_s += SETTINGS.lease_ttl_s
+    await settle(relay)
+    assert bus.taken == [0, 1, 0, 1, 2, 0, 1, 2]
+
+
+async def test_bus_that_does_not_answer_holds_nothing_up(
+    outbox: MemoryOutbox, bus: MemoryBus, clock: ManualClock
+) -> None:
+    relay = Relay(outbox, bus, RelaySettings(publish_timeout_s=0.01), clock)
+    outbox.add(1)
+    bus.frozen = asyncio.Event()
+    async with asyncio.timeout(5):
+        await relay.turn()
+    assert outbox.rows[0].published_at is None
 
 
 async def test_failing_maintenance_does_not_stop_delivery(
@@ -271,13 +289,31 @@ async def test_failing_maintenance_does_not_stop_delivery(
     outbox.maintenance_fails = True
     outbox.add(1)
 
-    await settle(relay)
+    for _ in range(3):
+        await settle(relay)
+        clock.now_s += SETTINGS.lease_renew_s
     assert bus.taken == [0]
     assert outbox.maintained == 1
     clock.now_s += SETTINGS.maintain_every_s
     await settle(relay)
 
     assert outbox.maintained == 2
+
+
+async def test_nudges_do_not_shorten_a_backoff(
+    outbox: MemoryOutbox, bus: MemoryBus, clock: ManualClock
+) -> None:
+    relay = Relay(outbox, bus, RelaySettings(backoff_min_s=3600, backoff_max_s=3600), clock)
+    bus.broken = True
+    running = asyncio.create_task(relay.run())
+    await until(lambda: bus.calls == 1)
+    for _ in range(10):
+        relay.nudge()
+        await asyncio.sleep(0)
+    running.cancel()
+    await asyncio.wait([running])
+
+    assert bus.calls == 1
 
 
 async def test_nudge_wakes_and_cancelling_gives_the_lease_back(

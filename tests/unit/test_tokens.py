@@ -1,5 +1,6 @@
 import asyncio
 import contextlib
+import json
 import logging
 from datetime import UTC, datetime
 from uuid import uuid4
@@ -9,7 +10,7 @@ import pytest
 
 from svckit import tokens as module
 from svckit.errors import Unauthenticated, Unavailable
-from svckit.keys import KeyFileError, SigningKeys, StaticKeys, main, public_set, write_public_set
+from svckit.keys import KeyFileError, SigningKeys, StaticKeys, main, public_set
 from svckit.revocations import Revocations
 from svckit.tokens import (
     RemoteKeys,
@@ -29,6 +30,7 @@ from tests.support.forgeries import (
     genuine,
     genuine_service,
 )
+from tests.support.polling import until
 
 
 class CountingKeys:
@@ -67,8 +69,9 @@ def feed_keys(tmp_path, clock):
 @pytest.fixture
 def service_keys(tmp_path, clock, feed_keys):
     main(["new", str(tmp_path / "content.json"), "--kid", "content_svc.1"])
-    private = [tmp_path / "feed.json", tmp_path / "content.json"]
-    write_public_set(private, tmp_path / "services.json")
+    content_keys = SigningKeys(tmp_path / "content.json")
+    public = public_set([feed_keys.signing_key(), content_keys.signing_key()])
+    (tmp_path / "services.json").write_text(json.dumps(public))
     return StaticKeys(tmp_path / "services.json", clock)
 
 
@@ -292,16 +295,23 @@ class Remote:
     def __init__(self, keys):
         self.keys = keys
         self.fetches = 0
+        self.fetched = asyncio.Queue()
         self.failing = False
         self.open = asyncio.Event()
         self.open.set()
 
     async def fetch(self):
         self.fetches += 1
+        self.fetched.put_nowait(None)
         await self.open.wait()
         if self.failing:
             raise Unavailable(dependency="user_svc")
         return public_set(self.keys)
+
+    async def fetch_times(self, times):
+        async with asyncio.timeout(5):
+            for _ in range(times):
+                await self.fetched.get()
 
 
 @contextlib.asynccontextmanager
@@ -344,39 +354,30 @@ async def test_a_new_key_is_fetched_when_its_first_token_comes(remote, tmp_path)
     keys = RemoteKeys(remote.fetch, "user_svc", pause_s=0)
     main(["new", str(tmp_path / "next.json"), "--kid", "people.2"])
     async with running(keys):
-        assert await keys.find("people.2") is None
+        assert await keys.find("people.1")
         remote.keys = [SigningKeys(tmp_path / "next.json").signing_key()]
-        async with asyncio.timeout(5):
-            while not await keys.find("people.2"):
-                pass
+        await until(lambda: not keys._resting)
+        assert await keys.find("people.2")
         assert await keys.find("people.1") is None
+    assert remote.fetches == 2
 
 
 async def test_keys_are_fetched_again_without_being_asked_for(remote):
-    keys = RemoteKeys(remote.fetch, "user_svc", interval_s=0.001, pause_s=0)
-    async with running(keys), asyncio.timeout(5):
-        while remote.fetches < 3:
-            await asyncio.sleep(0)
+    async with running(RemoteKeys(remote.fetch, "user_svc", interval_s=0.001, pause_s=0)):
+        await remote.fetch_times(3)
 
 
 async def test_old_keys_serve_while_fetches_fail(remote, caplog):
     caplog.set_level(logging.INFO)
     keys = RemoteKeys(remote.fetch, "user_svc", interval_s=0.001, pause_s=0.001)
-
-    async def fetched(times):
-        until = remote.fetches + times
-        async with asyncio.timeout(5):
-            while remote.fetches < until:
-                await asyncio.sleep(0)
-
     async with running(keys):
         assert await keys.find("people.1")
         remote.failing = True
-        await fetched(4)
+        await remote.fetch_times(5)
         assert await keys.find("people.1")
         assert await keys.find("unknown") is None
         remote.failing = False
-        await fetched(2)
+        await remote.fetch_times(3)
     events = [record.message for record in caplog.records]
     assert events == ["keys_fetch_failed", "keys_fetch_recovered"]
 
@@ -393,13 +394,11 @@ async def test_without_any_keys_nobody_is_told_that_their_token_is_bad(
 
 
 async def test_a_fetch_that_hangs_holds_nobody_for_long(remote):
-    keys = RemoteKeys(remote.fetch, "user_svc", timeout_s=0.01, pause_s=0)
+    keys = RemoteKeys(remote.fetch, "user_svc", timeout_s=0.05, pause_s=0.001)
     remote.open.clear()
-    async with running(keys), asyncio.timeout(5):
+    async with running(keys):
         with pytest.raises(Unavailable):
             await keys.find("people.1")
         remote.open.set()
-        while True:
-            with contextlib.suppress(Unavailable):
-                assert await keys.find("people.1")
-                break
+        await until(lambda: keys._keys is not None)
+        assert await keys.find("people.1")

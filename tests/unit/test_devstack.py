@@ -1,0 +1,63 @@
+"""Parts of devstack that need no server."""
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from devstack.errors import StackError
+from devstack.postgres import _remove_stale_pid_file
+from devstack.servers import HOST, free_port, is_free
+from devstack.settings import StackSettings
+from devstack.state import State
+from svckit.settings import SettingsError, load
+
+
+def test_nothing_is_given_by_default() -> None:
+    assert load(StackSettings, {}).given.urls() == {}
+
+
+def test_stores_can_be_given_in_parts() -> None:
+    environment = {
+        "POSTGRES_HOST": "db",
+        "POSTGRES_PORT": "5433",
+        "POSTGRES_USER": "me@work",
+        "POSTGRES_PASSWORD": "a:b/c",
+        "REDIS_HOST": "cache",
+    }
+    assert load(StackSettings, environment).given.urls() == {
+        "POSTGRES_DSN": "postgresql://me%40work:a%3Ab%2Fc@db:5433/newsfeed",
+        "REDIS_URL": "redis://cache:6379/0",
+    }
+
+
+def test_a_whole_url_wins_over_the_parts() -> None:
+    environment = {"POSTGRES_DSN": "postgresql://here/x", "POSTGRES_HOST": "there"}
+    assert load(StackSettings, environment).given.urls() == {"POSTGRES_DSN": "postgresql://here/x"}
+
+
+def test_a_bad_port_is_named() -> None:
+    with pytest.raises(SettingsError, match="USER_SVC_PORT"):
+        load(StackSettings, {"USER_SVC_PORT": "70000"})
+
+
+def test_a_listening_port_is_not_free() -> None:
+    port = free_port()
+    assert is_free(port)
+    with socket.create_server((HOST, port)):
+        assert not is_free(port)
+
+
+@pytest.mark.parametrize("content", ["", f"{os.getpid()}\n/elsewhere\n", "4194305\n"])
+def test_a_pid_file_of_nobody_is_removed(tmp_path: Path, content: str) -> None:
+    (tmp_path / "postmaster.pid").write_text(content)
+    _remove_stale_pid_file(tmp_path)
+    assert not (tmp_path / "postmaster.pid").exists()
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"ports": {}}'])
+def test_a_damaged_state_is_reported(tmp_path: Path, content: str) -> None:
+    (tmp_path / "stack.json").write_text(content)
+    with pytest.raises(StackError, match="damaged"):
+        State.load(tmp_path)

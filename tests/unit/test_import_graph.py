@@ -1,0 +1,91 @@
+"""The architecture as a test: which file may import what (docs/architecture.md has the table)."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SERVICES = ("user_svc", "content_svc", "feed_svc", "analytics_svc", "gateway")
+DRIVERS = ("asyncpg", "redis", "motor", "pymongo", "grpc")
+CORE = ("svckit.errors", "svckit.ids", "svckit.validation")
+
+FILES = [path for name in SERVICES for path in sorted((ROOT / name).rglob("*.py"))]
+KIT = sorted((ROOT / "svckit").rglob("*.py"))
+
+
+def imports(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path.name}: relative import"
+            yield node.module or ""
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def is_within(module: str, packages: tuple[str, ...]) -> bool:
+    return any(module == package or module.startswith(f"{package}.") for package in packages)
+
+
+def names(paths: list[Path]) -> list[str]:
+    return [str(path.relative_to(ROOT)) for path in paths]
+
+
+def test_there_is_something_to_check() -> None:
+    assert len(FILES) > 10
+    assert len(KIT) > 10
+
+
+@pytest.mark.parametrize("path", FILES, ids=names(FILES))
+def test_services_share_protos_and_svckit_and_nothing_else(path: Path) -> None:
+    others = tuple(name for name in SERVICES if name != path.relative_to(ROOT).parts[0])
+    forbidden = (*others, "devstack", "tests", "bench")
+    assert not [module for module in imports(path) if is_within(module, forbidden)]
+
+
+@pytest.mark.parametrize("path", KIT, ids=names(KIT))
+def test_svckit_knows_no_service(path: Path) -> None:
+    """Of the contract it knows errors and access, and the events that it carries."""
+    general = ("newsfeed.options", "newsfeed.errors", "newsfeed.events")
+    for module in imports(path):
+        assert not is_within(module, (*SERVICES, "devstack", "tests", "bench"))
+        assert not is_within(module, ("newsfeed",)) or is_within(module, general), module
+
+
+@pytest.mark.parametrize("path", FILES, ids=names(FILES))
+def test_drivers_stay_at_the_edges(path: Path) -> None:
+    """Only stores and clients talk to a driver; protobuf ends at servicers and events."""
+    found = set(imports(path))
+    if not path.stem.endswith(("store", "clients")):
+        assert not [module for module in found if is_within(module, DRIVERS)]
+    if not path.stem.endswith(("servicer", "consumer", "events", "clients", "app")):
+        assert not [module for module in found if is_within(module, ("newsfeed", "google"))]
+
+
+@pytest.mark.parametrize("path", FILES, ids=names(FILES))
+def test_data_flows_in_one_direction(path: Path) -> None:
+    service, found = path.relative_to(ROOT).parts[0], set(imports(path))
+    own = {module for module in found if is_within(module, (service,))}
+    if path.stem == "model":
+        assert not own
+        assert not [m for m in found if is_within(m, ("svckit",)) and not is_within(m, CORE)]
+    if path.stem not in {"app", "__main__"} and not path.stem.endswith("servicer"):
+        outer = [m for m in own if "servicer" in m or is_within(m, (f"{service}.app",))]
+        assert not outer
+    if path.stem.endswith("store"):
+        inner = ("model", "store")
+        assert not [m for m in own if not m.split(".")[1].endswith(inner)]
+
+
+@pytest.mark.parametrize("path", FILES + KIT, ids=names(FILES + KIT))
+def test_the_environment_is_read_in_one_place(path: Path) -> None:
+    source = path.read_text(encoding="utf-8")
+    assert path.stem == "__main__" or "os.environ" not in source.replace("`os.environ`", "")
+    assert "getenv" not in source
+
+
+@pytest.mark.parametrize("path", FILES + KIT, ids=names(FILES + KIT))
+def test_files_can_be_read_in_one_sitting(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 400
