@@ -2,13 +2,15 @@
 
 import os
 import socket
+import subprocess
 from pathlib import Path
 
+import psutil
 import pytest
 
 from devstack.errors import StackError
 from devstack.postgres import _remove_stale_pid_file
-from devstack.servers import HOST, free_port, is_free
+from devstack.servers import HOST, free_port, is_alive, is_free
 from devstack.settings import StackSettings
 from devstack.state import State
 from svckit.settings import SettingsError, load
@@ -47,6 +49,13 @@ def test_a_listening_port_is_not_free() -> None:
     assert is_free(port)
     with socket.create_server((HOST, port)):
         assert not is_free(port)
+
+
+def test_a_zombie_counts_as_dead() -> None:
+    with subprocess.Popen(["/bin/true"]) as child:
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+        assert psutil.Process(child.pid).status() == psutil.STATUS_ZOMBIE
+        assert not is_alive(psutil.Process(child.pid))
 
 
 @pytest.mark.parametrize("content", ["", f"{os.getpid()}\n/elsewhere\n", "4194305\n"])

@@ -1,0 +1,58 @@
+# Everything runs from .venv, which the first target that needs it makes.
+# Settings: `make up NAME=value`, listed by `python -m devstack --help`. Other settings of a program that
+# runs already count from its next start: `make down up NAME=value`.
+
+bin := .venv/bin
+python := $(bin)/python
+contract := $(wildcard protos/*.py protos/newsfeed/*/v1/*.proto)
+
+.PHONY: help setup up down status logs reset test check lint format bench bench-quick explain
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+
+setup: .venv/.complete ## make .venv (Python 3.11+ and pip are enough)
+
+.venv/.complete: pyproject.toml uv.lock devstack/setup.sh $(contract)
+	@sh devstack/setup.sh
+	@touch $@
+
+up: setup ## start stores and services, wait until they answer
+	@$(python) -m devstack up
+
+down: setup ## stop them; the data stays
+	@$(python) -m devstack down
+
+status: setup ## what runs where
+	@$(python) -m devstack status
+
+logs: setup ## follow the logs (NAME=user_svc: of that alone)
+	@$(python) -m devstack logs $(NAME)
+
+reset: setup ## stop them and delete the data (YES=1: without a question)
+	@$(python) -m devstack reset $(if $(YES),--yes)
+
+test: setup ## every test, with stores of its own
+	$(python) -m pytest
+
+check: lint test ## what CI runs: format, lint, types, contract, tests
+
+lint: setup
+	$(bin)/ruff format --check .
+	$(bin)/ruff check .
+	$(bin)/mypy .
+	$(python) protos/check.py
+
+format: setup ## write the format
+	cd protos && ../$(bin)/buf format -w
+	$(bin)/ruff format .
+	$(bin)/ruff check --fix .
+
+bench: setup ## the measures, as a table and as bench/results.json
+	$(python) -m bench
+
+bench-quick: setup ## the same in under 3 minutes
+	$(python) -m bench --quick
+
+explain: setup ## the plans and times of the hot queries
+	$(python) -m bench.explain

@@ -1,0 +1,96 @@
+"""The programs of the newsfeed: one line each, what they are given, how to know that they serve."""
+
+import secrets
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+
+from devstack.servers import HOST, Server
+from devstack.settings import StackSettings
+from svckit.keys import ensure_key_file, write_public_set
+
+HEALTH_TIMEOUT_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """Run as `python -m <name> <arguments>`, listening where `port_variable` says."""
+
+    name: str
+    port_variable: str
+    port: int
+    arguments: tuple[str, ...] = ("--role", "all")
+    signs_user_tokens: bool = False
+
+    @property
+    def address(self) -> str:
+        return f"{HOST}:{self.port}"
+
+
+def all_programs(settings: StackSettings) -> tuple[Program, ...]:
+    """In the order in which they are started."""
+    return (Program("user_svc", "USER_SVC_PORT", settings.user_svc_port, signs_user_tokens=True),)
+
+
+def as_server(program: Program, environment: Mapping[str, str], log: Path) -> Server:
+    return Server(
+        name=program.name,
+        url=program.address,
+        command=(sys.executable, "-m", program.name, *program.arguments),
+        log=log,
+        ping=lambda: _ping_health(program.address),
+        environment=environment,
+    )
+
+
+def environment_of(
+    program: Program, programs: Sequence[Program], store_urls: Mapping[str, str], keys: Path
+) -> dict[str, str]:
+    """What a program is told; only the one that signs people's tokens gets the key for it."""
+    environment = {
+        **store_urls,
+        **{each.port_variable: str(each.port) for each in programs},
+        "BIND_HOST": HOST,
+        "GRPC_REFLECTION": "true",
+        "SERVICE_KEY_FILE": str(_service_key(keys, program)),
+        "SERVICE_JWKS_FILE": str(keys / "services.public.json"),
+        "PAGE_TOKEN_KEY": (keys / "page_token_key").read_text(encoding="ascii"),
+    }
+    if program.signs_user_tokens:
+        environment["USER_TOKEN_KEYS_FILE"] = str(keys / "user_tokens.json")
+    return environment
+
+
+def make_keys(keys: Path, programs: Sequence[Program]) -> None:
+    """Makes the keys that are not there yet, readable by this user alone."""
+    keys.mkdir(mode=0o700, exist_ok=True)
+    ensure_key_file(keys / "user_tokens.json", "user.")
+    for program in programs:
+        ensure_key_file(_service_key(keys, program), f"{program.name}.")
+    write_public_set(
+        [_service_key(keys, program) for program in programs], keys / "services.public.json"
+    )
+    page_token_key = keys / "page_token_key"
+    if not page_token_key.exists():
+        page_token_key.touch(mode=0o600)
+        page_token_key.write_text(secrets.token_hex(32), encoding="ascii")
+
+
+def _service_key(keys: Path, program: Program) -> Path:
+    return keys / f"{program.name}.json"
+
+
+async def _ping_health(address: str) -> None:
+    async with grpc.aio.insecure_channel(address) as channel:
+        check = channel.unary_unary(
+            "/grpc.health.v1.Health/Check",
+            request_serializer=HealthCheckRequest.SerializeToString,
+            response_deserializer=HealthCheckResponse.FromString,
+        )
+        answer = await check(HealthCheckRequest(), timeout=HEALTH_TIMEOUT_S)
+    if answer.status != HealthCheckResponse.SERVING:
+        raise ConnectionError("health says NOT_SERVING")
