@@ -12,7 +12,8 @@ skipped.
 Beyond that, a row waits while a transaction with a lower xid runs, which brings most unrelated
 transactions into the order of their seq too. It holds back all rows behind it (a strict prefix: to
 filter instead would let a transaction that drew its xid early and its seq late overtake), and for
-at most PATIENCE_S: a stranger's long transaction must not stop delivery, ours are shorter.
+at most PATIENCE_S: a long transaction, also a stranger's in another database, must not hold up
+delivery.
 """
 
 import json
@@ -28,7 +29,7 @@ from svckit.outbox_partitions import maintain_partitions
 from svckit.postgres import Connection, Database, Record
 
 COMPONENT = Component("svckit", Path(__file__).parent / "sql")
-PATIENCE_S = 5.0
+PATIENCE_S = 0.5
 READ_AGAIN_RECORDS_MAX = 500
 BACKLOG_ROWS_MAX = 10_000
 

@@ -98,6 +98,7 @@ class Relay(Generic[Key]):
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause_s):
                     await self._nudged.wait()
+                    self._idle_s = self._settings.poll_min_s
         self._nudged.clear()
 
     async def turn(self) -> float:
