@@ -6,14 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import grpc
-from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
-
 from devstack.servers import HOST, Server
 from devstack.settings import StackSettings
+from svckit.health import require_serving
 from svckit.keys import ensure_key_file, write_public_set
-
-HEALTH_TIMEOUT_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +38,7 @@ def as_server(program: Program, environment: Mapping[str, str], log: Path) -> Se
         url=program.address,
         command=(sys.executable, "-m", program.name, *program.arguments),
         log=log,
-        ping=lambda: _ping_health(program.address),
+        ping=lambda: require_serving(program.address),
         environment=environment,
     )
 
@@ -82,15 +78,3 @@ def make_keys(keys: Path, programs: Sequence[Program]) -> None:
 
 def _service_key(keys: Path, program: Program) -> Path:
     return keys / f"{program.name}.json"
-
-
-async def _ping_health(address: str) -> None:
-    async with grpc.aio.insecure_channel(address) as channel:
-        check = channel.unary_unary(
-            "/grpc.health.v1.Health/Check",
-            request_serializer=HealthCheckRequest.SerializeToString,
-            response_deserializer=HealthCheckResponse.FromString,
-        )
-        answer = await check(HealthCheckRequest(), timeout=HEALTH_TIMEOUT_S)
-    if answer.status != HealthCheckResponse.SERVING:
-        raise ConnectionError("health says NOT_SERVING")
