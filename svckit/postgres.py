@@ -98,6 +98,29 @@ class Connection(Protocol):
     async def execute(self, query: str, *args: object) -> str: ...
 
 
+class _Statements:
+    """A transaction's statements. Their errors are ours at once: the block can catch them."""
+
+    def __init__(self, connection: _PooledConnection) -> None:
+        self._connection = connection
+
+    async def fetch(self, query: str, *args: object) -> list[Record]:
+        with driver_errors(self._connection):
+            return await self._connection.fetch(query, *args)
+
+    async def fetchrow(self, query: str, *args: object) -> Record | None:
+        with driver_errors(self._connection):
+            return await self._connection.fetchrow(query, *args)
+
+    async def fetchval(self, query: str, *args: object) -> Any:
+        with driver_errors(self._connection):
+            return await self._connection.fetchval(query, *args)
+
+    async def execute(self, query: str, *args: object) -> str:
+        with driver_errors(self._connection):
+            return await self._connection.execute(query, *args)
+
+
 class Database:
     """Made by `open_database`; safe to share between tasks."""
 
@@ -128,7 +151,7 @@ class Database:
                 transaction = connection.transaction()
                 try:
                     await transaction.start()
-                    yield connection
+                    yield _Statements(connection)
                 except BaseException:
                     await _roll_back(connection, transaction)
                     raise

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+from prometheus_client import Gauge
+
 from svckit.ids import Clock
 
 POLL_INTERVAL_S = 1.0
@@ -22,6 +24,10 @@ OVERLAP = timedelta(seconds=10)
 # An access token lives for 15 minutes; the rest is for clocks that disagree.
 KEPT_S = 17 * 60.0
 ENTRIES_MAX = 1_000_000
+
+AGE_SECONDS = Gauge(
+    "newsfeed_revocations_age_seconds", "Age of what is known of sessions that have ended"
+)
 
 logger = logging.getLogger(__name__)
 
@@ -86,6 +92,7 @@ class Revocations:
                 if pause_s != POLL_INTERVAL_S:
                     logger.info("revocations_fetch_recovered")
                 pause_s = POLL_INTERVAL_S
+            AGE_SECONDS.set(self.age_s)
             await asyncio.sleep(pause_s)
 
     async def poll(self) -> None:

@@ -10,10 +10,15 @@ is ever stored that the caller did not write.
 """
 
 import unicodedata
+from datetime import UTC, datetime
 from uuid import UUID
+
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from svckit.errors import FieldViolation, InvalidArgument
 from svckit.ids import NIL_ID, parse_id
+
+VIOLATIONS_MAX = 16  # errors travel in headers, of which clients take 8 KiB
 
 _LINE_BREAKS = frozenset("\n\t")
 # Joiners and variation selectors are parts of emoji and of several scripts.
@@ -22,7 +27,7 @@ _HIDING_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 
 class Fields:
-    """Collects violations; `check` raises one InvalidArgument with all of them."""
+    """Collects violations; `check` raises one InvalidArgument with all, or the first of many."""
 
     def __init__(self) -> None:
         self._violations: list[FieldViolation] = []
@@ -32,7 +37,7 @@ class Fields:
 
     def check(self) -> None:
         if self._violations:
-            raise InvalidArgument(self._violations)
+            raise InvalidArgument(self._violations[:VIOLATIONS_MAX])
 
     def text(
         self, field: str, value: str, *, shortest: int = 0, longest: int, multiline: bool = False
@@ -60,6 +65,13 @@ class Fields:
         except InvalidArgument as error:
             self._violations += error.violations
             return NIL_ID
+
+    def moment(self, field: str, value: Timestamp) -> datetime:
+        try:
+            return value.ToDatetime(UTC)
+        except ValueError:
+            self.refuse(field, "must be a time in the years 1 to 9999")
+            return datetime.min.replace(tzinfo=UTC)
 
 
 def _first_hidden(value: str, *, multiline: bool) -> str | None:

@@ -8,7 +8,7 @@ from svckit.errors import PermissionDenied
 from svckit.ids import new_id
 from svckit.tokens import TokenRevoked
 from svckit.validation import Fields
-from user_svc import events, model
+from user_svc import events, metrics, model
 from user_svc.model import LastAdmin, Role, Tokens, User, UserId, UserNotFound
 from user_svc.passwords import Passwords
 from user_svc.session_store import SessionStore
@@ -45,6 +45,7 @@ class Accounts:
         async with self._changes.begin() as change:
             await self._insert(change, user, password_hash)
             tokens = await self._sessions.open(change, user.user_id, user.role)
+        metrics.SIGN_UPS.inc()
         return user, tokens
 
     async def create_admin(self, username: str, email: str, password: str) -> User:
@@ -58,11 +59,13 @@ class Accounts:
         self, username: str, email: str, password: str, display_name: str, role: Role
     ) -> tuple[User, str]:
         fields = Fields()
+        if display_name:
+            display_name = model.check_display_name(fields, display_name)
         user = User(
             user_id=UserId(new_id()),
             username=model.check_username(fields, username),
             email=model.check_email(fields, email),
-            display_name=model.check_display_name(fields, display_name or username),
+            display_name=display_name or username,
             bio="",
             avatar_url="",
             role=role,
@@ -113,11 +116,14 @@ class Accounts:
             avatar_url = model.check_avatar_url(fields, avatar_url)
         fields.check()
         async with self._changes.begin() as change:
-            await self._store.update_profile(change, user_id, display_name, bio, avatar_url)
+            is_changed = await self._store.update_profile(
+                change, user_id, display_name, bio, avatar_url
+            )
             user = await self._store.changed_user(change, user_id)
             if user is None:
                 raise TokenRevoked  # deleted a moment ago
-            change.emit(events.user_updated(user, self._clock()))
+            if is_changed:
+                change.emit(events.user_updated(user, self._clock()))
         return user
 
     async def search(

@@ -94,9 +94,11 @@ FROM unnest($2::uuid[]) WITH ORDINALITY AS other (id, place) ORDER BY place
 """
 
 _PACKED = "coalesce(string_agg(uuid_send(id), ''::bytea ORDER BY id), ''::bytea)"
+# The edges of somebody who was deleted are there until they are purged.
+_EXISTS = "EXISTS (SELECT FROM users WHERE user_id = $1 AND delete_time IS NULL)"
 _VIEWER_GRAPH = f"""
 SELECT
-    EXISTS (SELECT FROM users WHERE user_id = $1 AND delete_time IS NULL),
+    {_EXISTS},
     (SELECT {_PACKED} FROM (SELECT followee_id AS id FROM follows WHERE follower_id = $1) AS ids),
     (SELECT {_PACKED} FROM (SELECT blocked_id AS id FROM blocks WHERE blocker_id = $1) AS ids),
     (SELECT {_PACKED} FROM (
@@ -109,8 +111,14 @@ SELECT
 
 _FOLLOWER_CHUNK = f"""
 SELECT {_PACKED} FROM (
-    SELECT follower_id AS id FROM follows WHERE followee_id = $1 AND follower_id > $2
+    SELECT follower_id AS id FROM follows
+    WHERE followee_id = $1 AND follower_id > $2 AND {_EXISTS}
     ORDER BY follower_id LIMIT $3
+) AS ids
+"""
+_FOLLOWEES = f"""
+SELECT {_PACKED} FROM (
+    SELECT followee_id AS id FROM follows WHERE follower_id = $1 AND {_EXISTS}
 ) AS ids
 """
 
@@ -119,7 +127,7 @@ SELECT {_PACKED} FROM (
 _SUGGESTIONS = f"""
 WITH mine AS MATERIALIZED (
     SELECT followee_id AS id FROM follows WHERE follower_id = $1
-    ORDER BY create_time DESC LIMIT {SUGGESTION_FOLLOWEES_MAX}
+    ORDER BY create_time DESC, followee_id DESC LIMIT {SUGGESTION_FOLLOWEES_MAX}
 ), known AS MATERIALIZED (
     SELECT $1 AS id
     UNION ALL SELECT followee_id FROM follows WHERE follower_id = $1
@@ -129,7 +137,7 @@ WITH mine AS MATERIALIZED (
     SELECT theirs.followee_id AS id, count(*) AS mutual_count
     FROM mine CROSS JOIN LATERAL (
         SELECT followee_id FROM follows WHERE follower_id = mine.id
-        ORDER BY create_time DESC LIMIT {SUGGESTION_FOLLOWEES_EACH_MAX}
+        ORDER BY create_time DESC, followee_id DESC LIMIT {SUGGESTION_FOLLOWEES_EACH_MAX}
     ) AS theirs
     WHERE NOT EXISTS (SELECT FROM known WHERE known.id = theirs.followee_id)
     GROUP BY theirs.followee_id
@@ -166,7 +174,8 @@ _FOLD_LOCK = 0x666F6C64  # "fold": one folder at a time
 
 _PURGE = """
 WITH doomed_followers AS (
-    SELECT follower_id, followee_id FROM follows WHERE followee_id = $1 LIMIT $2
+    SELECT follower_id, followee_id FROM follows WHERE followee_id = $1
+    ORDER BY follower_id LIMIT $2
 ), doomed_followings AS (
     SELECT follower_id, followee_id FROM follows WHERE follower_id = $1 LIMIT $2
 ), gone AS (
@@ -186,7 +195,11 @@ WITH doomed_followers AS (
         UNION ALL (SELECT muter_id, muted_id FROM mutes WHERE muted_id = $1 LIMIT $2)
     ) RETURNING 1
 ), counted AS MATERIALIZED (
-    SELECT add_follow_counts(follower_id, 0, -1), add_follow_counts(followee_id, -1, 0) FROM gone
+    SELECT add_follow_counts(user_id, -sum(followers)::bigint, -sum(followings)::bigint)
+    FROM (
+        SELECT followee_id AS user_id, 1 AS followers, 0 AS followings FROM gone
+        UNION ALL SELECT follower_id, 0, 1 FROM gone
+    ) AS changes GROUP BY user_id
 )
 SELECT (SELECT count(*) FROM counted) + (SELECT count(*) FROM unblocked)
     + (SELECT count(*) FROM unmuted)
@@ -291,11 +304,7 @@ class GraphStore:
         return packed
 
     async def followee_ids(self, follower_id: UserId) -> bytes:
-        packed: bytes = await self._database.fetchval(
-            f"SELECT {_PACKED} FROM"
-            " (SELECT followee_id AS id FROM follows WHERE follower_id = $1) AS ids",
-            follower_id,
-        )
+        packed: bytes = await self._database.fetchval(_FOLLOWEES, follower_id)
         return packed
 
     async def viewer_graph(self, viewer_id: UserId) -> ViewerGraph:

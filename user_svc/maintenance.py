@@ -10,13 +10,14 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 
 from svckit.errors import DomainError
+from user_svc import metrics
 from user_svc.graph_store import GraphStore
 from user_svc.session_store import SessionStore
 
 logger = logging.getLogger(__name__)
 
 FOLD_INTERVAL_S = 1.0
-FOLD_BATCH = 10_000
+FOLD_BATCH = 1_000
 PURGE_INTERVAL_S = 0.5
 PURGE_BATCH = 500
 SESSIONS_INTERVAL_S = 60.0
@@ -45,12 +46,14 @@ class Maintenance:
             group.create_task(_repeat(self.delete_old_sessions, SESSIONS_INTERVAL_S))
 
     async def fold_counts(self) -> None:
-        while await self._graph.fold_counts(FOLD_BATCH) == FOLD_BATCH:
-            pass
+        folded = FOLD_BATCH
+        while folded == FOLD_BATCH:
+            folded = await self._graph.fold_counts(FOLD_BATCH)
+            metrics.COUNTS_FOLDED.inc(folded)
 
     async def purge_deleted(self) -> None:
         while await self._graph.purge_edges(PURGE_BATCH):
-            pass
+            metrics.PURGE_BATCHES.inc()
 
     async def delete_old_sessions(self) -> None:
         now = self._clock()

@@ -185,10 +185,11 @@ def check_username(fields: Fields, value: str) -> str:
 
 def check_email(fields: Fields, value: str) -> str:
     """An address as it is stored: in lower case."""
-    value = value[: EMAIL_LENGTH_MAX + 1].lower()
-    if len(value) > EMAIL_LENGTH_MAX or not EMAIL.fullmatch(value):
+    lowered = value[: EMAIL_LENGTH_MAX + 1].lower()
+    # The sign for Kelvin is no letter of an address, though it becomes one in lower case.
+    if len(value) > EMAIL_LENGTH_MAX or not value.isascii() or not EMAIL.fullmatch(lowered):
         fields.refuse("email", f"must be an email address of at most {EMAIL_LENGTH_MAX} characters")
-    return value
+    return lowered
 
 
 def check_password(fields: Fields, field: str, value: str) -> str:

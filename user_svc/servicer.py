@@ -1,7 +1,6 @@
 """AuthService and UserService: messages in, use case, messages out."""
 
 from collections.abc import Iterable
-from datetime import UTC
 from typing import Literal
 
 from newsfeed.user.v1 import user_service_pb2 as pb
@@ -71,8 +70,10 @@ class AuthServicer:
     async def ListRevocations(
         self, request: pb.ListRevocationsRequest
     ) -> pb.ListRevocationsResponse:
+        fields = Fields()
         has_since = request.HasField("since_time")
-        since = request.since_time.ToDatetime(UTC) if has_since else None
+        since = fields.moment("since_time", request.since_time) if has_since else None
+        fields.check()
         found = await self._sessions.revocations(since)
         return pb.ListRevocationsResponse(
             revocations=[
@@ -207,8 +208,7 @@ def _meant_fields(request: pb.UpdateMeRequest) -> Iterable[str]:
     if not request.HasField("update_mask"):
         return [name for name in _PROFILE_FIELDS if request.HasField(name)]
     fields = Fields()
-    for path in request.update_mask.paths:
-        if path not in _PROFILE_FIELDS:
-            fields.refuse("update_mask", f"{path!r} is not one of {', '.join(_PROFILE_FIELDS)}")
+    if not set(request.update_mask.paths) <= set(_PROFILE_FIELDS):
+        fields.refuse("update_mask", f"may name {', '.join(_PROFILE_FIELDS)} only")
     fields.check()
     return request.update_mask.paths

@@ -24,7 +24,7 @@ from svckit.revocations import Revocation
 from svckit.tokens import USER_TOKEN_LIFETIME_S, TokenRevoked, UserTokenSigner
 from svckit.tokens import Role as TokenRole
 from svckit.validation import Fields
-from user_svc import model
+from user_svc import metrics, model
 from user_svc.model import (
     RefreshTokenInvalid,
     RefreshTokenReused,
@@ -128,6 +128,7 @@ class Sessions:
         found = await self._store.credentials(login.strip().lower())
         user_id, password_hash = found or (None, None)
         if not await self._passwords.matches(password_hash, password):
+            metrics.LOG_INS.labels("refused").inc()
             raise WrongCredentials
         assert user_id is not None
         assert password_hash is not None
@@ -138,6 +139,7 @@ class Sessions:
             tokens = await self.open(change, user_id, role)
             user = await self._people.changed_user(change, user_id)
         assert user is not None
+        metrics.LOG_INS.labels("ok").inc()
         return user, tokens
 
     async def refresh(self, text: str) -> Tokens:
@@ -167,6 +169,7 @@ class Sessions:
             await self._store.rotate_session(
                 change, session.session_id, _hash(successor.secret), salt, now, expire_time
             )
+            metrics.REFRESHES.labels("rotated").inc()
             return successor
         if (
             session.rotation_salt is not None
@@ -174,7 +177,9 @@ class Sessions:
             and hmac.compare_digest(presented, session.previous_hash)
             and now <= session.rotate_time + model.REFRESH_GRACE
         ):
+            metrics.REFRESHES.labels("repeated").inc()
             return token.successor(session.rotation_salt)
+        metrics.REFRESHES.labels("reused").inc()
         await self._store.revoke_session(change, session.session_id, now)
         return None
 

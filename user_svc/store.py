@@ -4,13 +4,15 @@ Reads go to the pool; writes take a `Change`: one transaction together with the 
 it. The stores of sessions and of the graph stand beside this file.
 """
 
-from collections.abc import AsyncGenerator, Callable, Iterable
+import sys
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from uuid import UUID
 
+from svckit.batches import Batches
 from svckit.outbox import OutboxRecord
-from svckit.postgres import Connection, Database, Record, UniqueViolation
+from svckit.postgres import Connection, Database, Record
 from svckit.postgres_outbox import append
 from user_svc.model import EmailTaken, Role, User, UserId, UsernameTaken
 
@@ -19,24 +21,31 @@ PERSON_COLUMNS = (
     " follower_count, following_count"
 )
 SEARCH_CANDIDATES_MAX = 200
+SEARCH_SIMILAR_MAX = 2_000
 TRIGRAM_LENGTH = 3
 
 _ADMIN_LOCK = 0x61646D696E  # "admin": admins are taken away one after another
 
 _PERSON = f"SELECT {PERSON_COLUMNS} FROM people"
+_NAME = 'lower(display_name) COLLATE "C"'
 _SEARCHED = "(username || ' ' || lower(display_name))"
+# Bounded whatever is asked for: the first of those whose name begins so, and of those with
+# something similar in theirs the best among the first that the index finds.
 _SEARCH = f"""
 WITH candidates AS (
     (SELECT user_id, 2.0 AS score FROM users
-     WHERE username LIKE $1 AND delete_time IS NULL ORDER BY username LIMIT {SEARCH_CANDIDATES_MAX})
+     WHERE username >= $1 AND username < $2 AND delete_time IS NULL
+     ORDER BY username LIMIT {SEARCH_CANDIDATES_MAX})
     UNION ALL
     (SELECT user_id, 1.5 FROM users
-     WHERE lower(display_name) LIKE $1 AND delete_time IS NULL
-     ORDER BY lower(display_name) LIMIT {SEARCH_CANDIDATES_MAX})
+     WHERE {_NAME} >= $1 AND {_NAME} < $2 AND delete_time IS NULL
+     ORDER BY {_NAME} LIMIT {SEARCH_CANDIDATES_MAX})
     UNION ALL
-    (SELECT user_id, word_similarity($2, {_SEARCHED}) FROM users
-     WHERE length($2) >= {TRIGRAM_LENGTH} AND $2 <% {_SEARCHED} AND delete_time IS NULL
-     ORDER BY 2 DESC, user_id DESC LIMIT {SEARCH_CANDIDATES_MAX})
+    (SELECT user_id, similarity FROM (
+        SELECT user_id, word_similarity($1, {_SEARCHED}) AS similarity FROM users
+        WHERE length($1) >= {TRIGRAM_LENGTH} AND $1 <% {_SEARCHED} AND delete_time IS NULL
+        LIMIT {SEARCH_SIMILAR_MAX}
+    ) AS similar_ones ORDER BY similarity DESC, user_id DESC LIMIT {SEARCH_CANDIDATES_MAX})
 ), scored AS (
     SELECT user_id, (max(score) * 1000000)::integer AS rank FROM candidates GROUP BY user_id
 )
@@ -80,38 +89,50 @@ class PeopleStore:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._by_id = Batches(self._users_by_id)
 
     async def insert_user(self, change: Change, user: User, password_hash: str) -> None:
-        try:
-            await change.connection.execute(
-                """
-                WITH person AS (
-                    INSERT INTO users (user_id, username, email, display_name, bio, avatar_url,
-                        role, create_time)
-                    VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-                ), secret AS (
-                    INSERT INTO credentials (user_id, password_hash) VALUES ($1, $9)
-                )
-                INSERT INTO follow_counts (user_id) VALUES ($1)
-                """,
-                user.user_id,
-                user.username,
-                user.email,
-                user.display_name,
-                user.bio,
-                user.avatar_url,
-                user.role,
-                user.create_time,
-                password_hash,
+        inserted = await change.connection.fetchval(
+            """
+            WITH person AS (
+                INSERT INTO users (user_id, username, email, display_name, bio, avatar_url,
+                    role, create_time)
+                VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+                ON CONFLICT DO NOTHING RETURNING user_id
+            ), secret AS (
+                INSERT INTO credentials (user_id, password_hash) SELECT user_id, $9 FROM person
+            ), counts AS (
+                INSERT INTO follow_counts (user_id) SELECT user_id FROM person
             )
-        except UniqueViolation as error:
-            if error.constraint == "users_email_key":
-                raise EmailTaken from error
-            raise UsernameTaken(username=user.username) from error
+            SELECT user_id FROM person
+            """,
+            user.user_id,
+            user.username,
+            user.email,
+            user.display_name,
+            user.bio,
+            user.avatar_url,
+            user.role,
+            user.create_time,
+            password_hash,
+        )
+        if inserted is None:
+            if await change.connection.fetchval(
+                "SELECT EXISTS (SELECT FROM users WHERE username = $1)", user.username
+            ):
+                raise UsernameTaken(username=user.username)
+            raise EmailTaken
 
     async def user(self, user_id: UserId) -> User | None:
-        row = await self._database.fetchrow(f"{_PERSON} WHERE user_id = $1", user_id)
-        return to_user(row) if row else None
+        """Read together with whoever else is asked for at the same moment."""
+        return await self._by_id.get(user_id)
+
+    async def _users_by_id(self, user_ids: Sequence[UserId]) -> dict[UserId, User]:
+        if len(user_ids) == 1:  # the plan for one is kept, that for a list is made each time
+            rows = await self._database.fetch(f"{_PERSON} WHERE user_id = $1", user_ids[0])
+        else:
+            rows = await self._database.fetch(f"{_PERSON} WHERE user_id = ANY($1)", user_ids)
+        return {user.user_id: user for user in map(to_user, rows)}
 
     async def user_by_username(self, username: str) -> User | None:
         row = await self._database.fetchrow(f"{_PERSON} WHERE username = $1", username)
@@ -138,25 +159,28 @@ class PeopleStore:
         display_name: str | None,
         bio: str | None,
         avatar_url: str | None,
-    ) -> None:
-        """None leaves a field as it is."""
-        await change.connection.execute(
+    ) -> bool:
+        """None leaves a field as it is. Returns whether anything is different now."""
+        rows = await change.connection.fetch(
             """
             UPDATE users SET display_name = coalesce($2, display_name), bio = coalesce($3, bio),
                 avatar_url = coalesce($4, avatar_url)
-            WHERE user_id = $1 AND delete_time IS NULL
+            WHERE user_id = $1 AND delete_time IS NULL AND (display_name, bio, avatar_url)
+                <> (coalesce($2, display_name), coalesce($3, bio), coalesce($4, avatar_url))
+            RETURNING 1
             """,
             user_id,
             display_name,
             bio,
             avatar_url,
         )
+        return bool(rows)
 
     async def search(
         self, query: str, before: tuple[int, UUID], limit: int
     ) -> list[tuple[User, int]]:
         """People with their rank, best first, of a bounded number of candidates."""
-        rows = await self._database.fetch(_SEARCH, _like_prefix(query), query, *before, limit)
+        rows = await self._database.fetch(_SEARCH, *_prefix_range(query), *before, limit)
         return [(to_user(row), row["rank"]) for row in rows]
 
     async def list_users(
@@ -165,11 +189,12 @@ class PeopleStore:
         """All accounts, newest first."""
         rows = await self._database.fetch(
             f"""{_PERSON}
-            WHERE ($1::user_role IS NULL OR role = $1) AND username LIKE $2 AND user_id < $3
-            ORDER BY user_id DESC LIMIT $4
+            WHERE ($1::user_role IS NULL OR role = $1) AND username >= $2 AND username < $3
+                AND user_id < $4
+            ORDER BY user_id DESC LIMIT $5
             """,
             role,
-            _like_prefix(username_prefix),
+            *_prefix_range(username_prefix),
             before,
             limit,
         )
@@ -231,6 +256,6 @@ def to_user(row: Record) -> User:
     )
 
 
-def _like_prefix(text: str) -> str:
-    escaped = text.replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_")
-    return f"{escaped}%"
+def _prefix_range(prefix: str) -> tuple[str, str]:
+    """What begins so is from the first (inclusive) to the second, by the order of code points."""
+    return prefix, prefix + chr(sys.maxunicode)

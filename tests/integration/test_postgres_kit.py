@@ -84,6 +84,18 @@ async def test_violated_constraints_are_named(database: Database) -> None:
     ]
 
 
+async def test_an_error_can_be_caught_where_it_happens(database: Database) -> None:
+    await database.execute(INSERT, 1)
+
+    async def insert_again(connection: Connection) -> None:
+        with pytest.raises(UniqueViolation):
+            await connection.execute(INSERT, 1)
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await database.run(insert_again)
+
+
 async def test_a_violation_inside_a_transaction_leaves_no_half_of_it(database: Database) -> None:
     await database.execute(INSERT, 1)
 

@@ -6,6 +6,7 @@ where an rpc is about somebody who may be the caller.
 
 import uuid
 from collections.abc import Awaitable, Callable
+from copy import deepcopy
 from datetime import UTC, datetime
 
 from google.protobuf.message import Message
@@ -34,7 +35,7 @@ async def _set_role(stack: UserStack, _: Person) -> Message:
 
 def _fixed(request: Message) -> MakeRequest:
     async def make(_: UserStack, __: Person) -> Message:
-        return request
+        return deepcopy(request)
 
     return make
 

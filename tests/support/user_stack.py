@@ -10,6 +10,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -80,6 +81,17 @@ class Person(Client):
         self.user = user
         self.user_id = user.user_id
         self.tokens = tokens
+
+    async def act(self, verb: str, other: "Person") -> pb.Relationship:
+        """`Follow`, `Unfollow`, `Block`, `Unblock`, `Mute` or `Unmute` another person."""
+        request = getattr(pb, f"{verb}UserRequest")(user_id=other.user_id)
+        answer = await getattr(self.graph, f"{verb}User")(request)
+        return cast("pb.Relationship", answer.relationship)
+
+    async def delete(self, other: "Person | None" = None) -> datetime:
+        """Oneself, or another; returns when that was first done."""
+        request = pb.DeleteUserRequest(user_id=(other or self).user_id)
+        return (await self.users.DeleteUser(request)).delete_time.ToDatetime(UTC)
 
     @property
     def id_bytes(self) -> bytes:

@@ -23,7 +23,8 @@ CREATE TABLE users (
 CREATE INDEX users_by_role ON users (role, user_id) WHERE role <> 'user';
 CREATE INDEX users_to_purge ON users (delete_time) WHERE delete_time IS NOT NULL AND purge_time IS NULL;
 
--- What a search looks in, prepared once: the signs of a name that matter.
+-- A search by how a display name begins (usernames have their own index), and by similarity.
+CREATE INDEX users_by_display_name ON users (lower(display_name) COLLATE "C") WHERE delete_time IS NULL;
 CREATE INDEX users_by_similarity ON users
     USING gin ((username || ' ' || lower(display_name)) gin_trgm_ops) WHERE delete_time IS NULL;
 

@@ -1,0 +1,293 @@
+"""Every field of every request of user_svc with every kind of bad value.
+
+The fields come from the descriptors: a new one is tested without being listed. Whatever is wrong is
+refused with a reason and the field's name, never with INTERNAL, and changes nothing.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import grpc
+import pytest
+from google.protobuf.descriptor import FieldDescriptor, MethodDescriptor
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+from newsfeed.options.v1 import options_pb2
+from newsfeed.user.v1 import user_service_pb2 as pb
+
+from tests.support.refusals import refusal, refusal_of
+from tests.support.sensible_requests import REQUESTS
+from tests.support.user_stack import PASSWORD, Client, Person, UserStack
+
+OK = "OK"
+INVALID_FIELD = "INVALID_ARGUMENT INVALID_FIELD"
+WRONG_CREDENTIALS = "UNAUTHENTICATED WRONG_CREDENTIALS"
+
+GOOD = {
+    "username": "somebody",
+    "usernames": "somebody",
+    "email": "somebody@example.com",
+    "login": "somebody",
+    "password": PASSWORD,
+    "current_password": PASSWORD,
+    "new_password": PASSWORD,
+    "display_name": "Some Body",
+    "bio": "I am somebody.",
+    "avatar_url": "https://example.com/somebody.png",
+    "query": "some",
+    "refresh_token": "A" * 88,
+    "page_token": "A" * 88,
+    "user_id": "01934f5e-7c1a-7d3b-9a52-0c6f4be1d2a7",
+    "user_ids": "01934f5e-7c1a-7d3b-9a52-0c6f4be1d2a7",
+    "viewer_id": "01934f5e-7c1a-7d3b-9a52-0c6f4be1d2a7",
+}
+# Put in the place of a good value, or (with {}) around one.
+BAD = {
+    "empty": "",
+    "too long": "x" * 2_001,
+    "1 MB": "x" * 2**20,
+    "1 MB of four-byte characters": "\U0001f600" * 2**18,
+    "NUL": "{}\0",
+    "control character": "{}\x07{}",
+    "escape sequence": "\x1b[2J{}",
+    "bidirectional override": "{}\u202e{}",
+    "bidirectional isolate": "\u2066{}",
+    "invisible character": "{}\u200b{}",
+    "byte order mark": "\ufeff{}",
+    "noncharacter": "{}\uffff",
+    "private use": "{}\ue000",
+    "tag character": "{}\U000e0041",
+    "only spaces": " " * 12,
+    "only wide spaces": "\u3000" * 12,
+}
+HARMLESS_IN_SECRETS = {name for name, value in BAD.items() if "{}" in value} - {"NUL"}
+BLANK = {"only spaces", "only wide spaces"}
+
+# What is not INVALID_FIELD, by field, or by rpc and field.
+PECULIAR: dict[str, dict[str, str]] = {
+    "page_token": dict.fromkeys(BAD, "INVALID_ARGUMENT INVALID_PAGE_TOKEN") | {"empty": OK},
+    "refresh_token": dict.fromkeys(BAD, "UNAUTHENTICATED REFRESH_TOKEN_INVALID"),
+    "usernames": dict.fromkeys(BAD, OK),  # what can't be a username is nobody's
+    "login": dict.fromkeys(HARMLESS_IN_SECRETS | BLANK, WRONG_CREDENTIALS),
+    "LogIn.password": dict.fromkeys(HARMLESS_IN_SECRETS | BLANK | {"NUL"}, WRONG_CREDENTIALS),
+    "current_password": dict.fromkeys(
+        HARMLESS_IN_SECRETS | BLANK | {"NUL"}, "PERMISSION_DENIED WRONG_PASSWORD"
+    ),
+    "SignUp.password": dict.fromkeys(HARMLESS_IN_SECRETS, OK),
+    "new_password": dict.fromkeys(HARMLESS_IN_SECRETS, OK),
+    "SignUp.display_name": {"empty": OK},
+    "bio": dict.fromkeys(BLANK | {"empty"}, OK),
+    "avatar_url": {"empty": OK},
+    "ListUsers.query": dict.fromkeys(BLANK | {"empty"}, OK),
+}
+NO_UTF8 = {
+    "lone surrogate": b"\xed\xa0\x80",
+    "NUL in two bytes": b"\xc0\x80?",
+    "cut off": b"??\xf0",
+    "never UTF-8": b"\xff\xfe\xfd",
+}
+
+METHODS = {
+    f"{service.name}.{method.name}": method
+    for service in pb.DESCRIPTOR.services_by_name.values()
+    for method in service.methods
+}
+FIELDS = [(rpc, field) for rpc, method in METHODS.items() for field in method.input_type.fields]
+
+
+def every_field(kind: int) -> pytest.MarkDecorator:
+    """Parameters: each rpc with each of its request's fields of this type."""
+    found = [(rpc, field) for rpc, field in FIELDS if field.type == kind]
+    ids = [f"{rpc.partition('.')[2]}.{field.name}" for rpc, field in found]
+    return pytest.mark.parametrize(("rpc", "field"), found, ids=ids)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A request with one bad value, by whom it is sent, and what comes of it."""
+
+    name: str
+    client: Client
+    data: bytes
+    expected: str
+
+
+async def client_for(stack: UserStack, method: MethodDescriptor, owner: Person) -> Client:
+    match method.GetOptions().Extensions[options_pb2.access]:
+        case options_pb2.ACCESS_PUBLIC:
+            return stack.nobody
+        case options_pb2.ACCESS_USER:
+            return owner
+        case options_pb2.ACCESS_ADMIN:
+            return await stack.sign_up_with_role(pb.ROLE_ADMIN)
+        case _:
+            return stack.service
+
+
+async def with_value(
+    stack: UserStack, rpc: str, field: FieldDescriptor, value: object
+) -> tuple[Client, Message]:
+    """A request that is sensible but for one field, and who may send it."""
+    owner = await stack.sign_up("owner")
+    request = await REQUESTS[rpc](stack, owner)
+    if rpc == "UserService.GetUser":  # its two fields exclude each other
+        request.Clear()
+    request.ClearField(field.name)
+    if field.is_repeated:
+        getattr(request, field.name).append(value)
+    else:
+        setattr(request, field.name, value)
+    return await client_for(stack, METHODS[rpc], owner), request
+
+
+async def says(stack: UserStack, rpc: str, case: Case, named: str) -> str:
+    """The answer; an INVALID_ARGUMENT has to name the field that is wrong, and no other."""
+    try:
+        await stack.call_raw(rpc, case.data, case.client.metadata)
+    except grpc.aio.AioRpcError as error:
+        refused = refusal_of(error)
+        if refused.code is grpc.StatusCode.INVALID_ARGUMENT:
+            assert refused.fields == (named,), case.name
+        return refused.says
+    return OK
+
+
+async def check(stack: UserStack, rpc: str, cases: Sequence[Case], named: str) -> None:
+    """Every case is answered as expected, and what is refused changes nothing."""
+    refused = [case for case in cases if case.expected != OK]
+    before = await stack.digest()
+    answers = {case.name: await says(stack, rpc, case, named) for case in refused}
+    assert answers == {case.name: case.expected for case in refused}
+    assert await stack.digest() == before
+    for case in cases:
+        if case.expected == OK:
+            assert await says(stack, rpc, case, named) == OK, case.name
+
+
+@every_field(FieldDescriptor.TYPE_STRING)
+async def test_bad_text(user_stack: UserStack, rpc: str, field: FieldDescriptor) -> None:
+    peculiar = PECULIAR.get(f"{rpc.partition('.')[2]}.{field.name}", PECULIAR.get(field.name, {}))
+    cases = []
+    for name, pattern in BAD.items():
+        value = pattern.replace("{}", GOOD[field.name])
+        client, request = await with_value(user_stack, rpc, field, value)
+        expected = peculiar.get(name, INVALID_FIELD)
+        cases.append(Case(name, client, request.SerializeToString(), expected))
+    named = f"{field.name}[0]" if field.is_repeated else field.name
+    if rpc == "UserService.GetUser" and field.name == "username":
+        empty = cases.pop(0)
+        await check(user_stack, rpc, [empty], "user_id")
+    await check(user_stack, rpc, cases, named)
+
+
+@every_field(FieldDescriptor.TYPE_STRING)
+async def test_text_that_is_none(user_stack: UserStack, rpc: str, field: FieldDescriptor) -> None:
+    client, request = await with_value(user_stack, rpc, field, "@@@")
+    data = request.SerializeToString()
+    cases = [
+        Case(name, client, data.replace(b"@@@", raw), "INVALID_ARGUMENT INVALID_MESSAGE")
+        for name, raw in NO_UTF8.items()
+    ]
+    await check(user_stack, rpc, cases, "")
+
+
+@pytest.mark.parametrize("rpc", METHODS)
+async def test_bytes_that_are_no_message(user_stack: UserStack, rpc: str) -> None:
+    client = await client_for(user_stack, METHODS[rpc], await user_stack.sign_up())
+    cases = [
+        Case(str(data), client, data, "INVALID_ARGUMENT INVALID_MESSAGE")
+        for data in (b"\xff", b"\x0a\x05abc", b"\x0b" * 500, b"\x0a\xff\xff\xff\xff\x0f")
+    ]
+    await check(user_stack, rpc, cases, "")
+
+
+@every_field(FieldDescriptor.TYPE_INT32)
+async def test_bad_numbers(user_stack: UserStack, rpc: str, field: FieldDescriptor) -> None:
+    assert field.name == "page_size"
+    cases = []
+    for value in (-1, -(2**31), 0, 1, 10**9, 2**31 - 1):
+        client, request = await with_value(user_stack, rpc, field, value)
+        expected = OK if value >= 0 else INVALID_FIELD
+        cases.append(Case(str(value), client, request.SerializeToString(), expected))
+    await check(user_stack, rpc, cases, "page_size")
+
+
+@every_field(FieldDescriptor.TYPE_ENUM)
+async def test_bad_enums(user_stack: UserStack, rpc: str, field: FieldDescriptor) -> None:
+    cases = []
+    for value in (-1, 0, 4, 99, 2**31 - 1):
+        client, request = await with_value(user_stack, rpc, field, value)
+        expected = OK if value == 0 and rpc == "UserService.ListUsers" else INVALID_FIELD
+        cases.append(Case(str(value), client, request.SerializeToString(), expected))
+    await check(user_stack, rpc, cases, field.name)
+
+
+BAD_BYTES = {
+    "StreamFollowerIds.after": (1, 15, 17, 32, 2**20),
+    "BatchGetRelationships.user_ids": (1, 15, 17, 16 * 500 + 1, 16 * 501, 2**20),
+}
+
+
+@every_field(FieldDescriptor.TYPE_BYTES)
+async def test_bad_bytes(user_stack: UserStack, rpc: str, field: FieldDescriptor) -> None:
+    cases = []
+    for length in BAD_BYTES[f"{rpc.partition('.')[2]}.{field.name}"]:
+        client, request = await with_value(user_stack, rpc, field, bytes(length))
+        cases.append(Case(str(length), client, request.SerializeToString(), INVALID_FIELD))
+    await check(user_stack, rpc, cases, field.name)
+
+
+BAD_MASKS = {
+    "unknown": ["nickname"],
+    "may not be set": ["role"],
+    "neither": ["email"],
+    "nor": ["username"],
+    "one among good ones": ["bio", "user_id", "display_name"],
+    "empty": [""],
+    "all": ["*"],
+    "in camelCase": ["displayName"],
+    "deeper": ["bio.text"],
+    "itself": ["update_mask"],
+    "NUL": ["bio\0"],
+    "bidirectional override": ["\u202ebio"],
+    "1 MB": ["x" * 2**20],
+    "1 MB of four-byte characters": ["\U0001f600" * 2**18],
+    "many": [f"field_{number}" for number in range(50_000)],
+}
+
+
+@pytest.mark.parametrize("name", BAD_MASKS)
+async def test_bad_masks(user_stack: UserStack, name: str) -> None:
+    person = await user_stack.sign_up()
+    request = pb.UpdateMeRequest(display_name="Some", bio="thing", avatar_url="")
+    request.update_mask.paths.extend(BAD_MASKS[name])
+    before = await user_stack.digest()
+    refused = await refusal(person.users.UpdateMe(request))
+    assert refused.says == INVALID_FIELD
+    assert set(refused.fields) == {"update_mask"}
+    assert await user_stack.digest() == before
+
+
+@pytest.mark.parametrize(
+    "since", [Timestamp(seconds=10**17), Timestamp(seconds=-(10**17)), Timestamp(nanos=-1)]
+)
+async def test_bad_times(user_stack: UserStack, since: Timestamp) -> None:
+    request = pb.ListRevocationsRequest(since_time=since)
+    refused = await refusal(user_stack.service.auth.ListRevocations(request))
+    assert (refused.says, refused.fields) == (INVALID_FIELD, ("since_time",))
+
+
+def test_no_kind_of_field_is_forgotten() -> None:
+    messages = {(rpc, f.name) for rpc, f in FIELDS if f.type == FieldDescriptor.TYPE_MESSAGE}
+    assert messages == {
+        ("UserService.UpdateMe", "update_mask"),
+        ("AuthService.ListRevocations", "since_time"),
+    }
+    assert {field.type for _, field in FIELDS} == {
+        FieldDescriptor.TYPE_STRING,
+        FieldDescriptor.TYPE_BYTES,
+        FieldDescriptor.TYPE_INT32,
+        FieldDescriptor.TYPE_ENUM,
+        FieldDescriptor.TYPE_BOOL,
+        FieldDescriptor.TYPE_MESSAGE,
+    }
