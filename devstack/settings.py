@@ -2,23 +2,16 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote
 
-from svckit.settings import Secret, setting
-
-PORT_MAX = 65_535
+from svckit.postgres import PostgresSettings
+from svckit.settings import PORT_MAX, Secret, setting
 
 
 @dataclass(frozen=True, slots=True)
 class GivenStores:
     """Stores that run already; devstack starts its own for those left empty."""
 
-    postgres_dsn: Secret = setting("POSTGRES_DSN", "PostgreSQL to use", Secret(""))
-    postgres_host: str = setting("POSTGRES_HOST", "PostgreSQL to use, in parts: host", "")
-    postgres_port: int = setting("POSTGRES_PORT", "port", 5432, at_least=1, at_most=PORT_MAX)
-    postgres_user: str = setting("POSTGRES_USER", "user", "newsfeed")
-    postgres_password: Secret = setting("POSTGRES_PASSWORD", "password", Secret(""))
-    postgres_db: str = setting("POSTGRES_DB", "database", "newsfeed")
+    postgres: PostgresSettings
     redis_url: Secret = setting("REDIS_URL", "Redis to use", Secret(""))
     redis_host: str = setting("REDIS_HOST", "Redis to use, in parts: host", "")
     redis_port: int = setting("REDIS_PORT", "port", 6379, at_least=1, at_most=PORT_MAX)
@@ -27,16 +20,11 @@ class GivenStores:
 
     def urls(self) -> dict[str, str]:
         """The URL of each given store by the variable that the programs read."""
-        postgres = self.postgres_dsn
-        if not postgres and self.postgres_host:
-            login = f"{quote(self.postgres_user, safe='')}:{quote(self.postgres_password, safe='')}"
-            address = f"{self.postgres_host}:{self.postgres_port}"
-            postgres = Secret(f"postgresql://{login}@{address}/{quote(self.postgres_db, safe='')}")
         redis = self.redis_url
         if not redis and self.redis_host:
             redis = Secret(f"redis://{self.redis_host}:{self.redis_port}/0")
         urls = {
-            "POSTGRES_DSN": postgres,
+            "POSTGRES_DSN": self.postgres.url(),
             "REDIS_URL": redis,
             "BUS_REDIS_URL": self.bus_redis_url,
             "MONGODB_URL": self.mongodb_url,

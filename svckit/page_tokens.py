@@ -20,7 +20,7 @@ PAGE_SIZE_DEFAULT = 20
 PAGE_SIZE_MAX = 100
 TOKEN_LENGTH_MAX = 512
 
-_KEY_BYTES_MIN = 32
+KEY_BYTES_MIN = 32
 _MAC_BYTES = 16
 
 
@@ -42,8 +42,8 @@ class PageTokens:
     """Every process of a service needs the same key, else a token works on one of them only."""
 
     def __init__(self, key: bytes) -> None:
-        if len(key) < _KEY_BYTES_MIN:
-            raise ValueError(f"a page token key has at least {_KEY_BYTES_MIN} bytes")
+        if len(key) < KEY_BYTES_MIN:
+            raise ValueError(f"a page token key has at least {KEY_BYTES_MIN} bytes")
         self._key = key
 
     def encode(self, scope: Sequence[str], position: Sequence[int | str | UUID]) -> str:

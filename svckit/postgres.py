@@ -14,14 +14,16 @@ import asyncio
 import random
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias, TypeVar
+from urllib.parse import quote
 
 import asyncpg
 from asyncpg import Record
 from asyncpg.transaction import Transaction
 
 from svckit.errors import Aborted, DeadlineExceeded, Unavailable
+from svckit.settings import PORT_MAX, Secret, setting
 
 __all__ = [
     "CheckViolation",
@@ -77,16 +79,27 @@ class TransactionConflict(Aborted):
     """The server rolled the transaction back for another's sake: nothing of it happened."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PostgresSettings:
-    """Where the database is and how long anything may take."""
+    """Where the database is (one URL, or its parts) and how long anything may take."""
 
-    dsn: str = field(repr=False)
-    application_name: str = "newsfeed"
-    pool_size_max: int = 20
+    dsn: Secret = setting("POSTGRES_DSN", "PostgreSQL as one URL; wins over the parts", Secret())
+    host: str = setting("POSTGRES_HOST", "PostgreSQL's host", "")
+    port: int = setting("POSTGRES_PORT", "its port", 5432, at_least=1, at_most=PORT_MAX)
+    user: str = setting("POSTGRES_USER", "its user", "newsfeed")
+    password: Secret = setting("POSTGRES_PASSWORD", "its password", Secret())
+    database: str = setting("POSTGRES_DB", "its database", "newsfeed")
+    pool_size_max: int = setting("POSTGRES_POOL_MAX", "connections per process", 20, at_least=1)
     acquire_timeout_s: float = 2.0  # wait for a free connection, connecting included
     statement_timeout_s: float = 5.0
     transaction_timeout_s: float = 5.0
+
+    def url(self) -> str:
+        """Empty when neither a URL nor a host is given."""
+        if self.dsn or not self.host:
+            return self.dsn
+        login = f"{quote(self.user, safe='')}:{quote(self.password, safe='')}"
+        return f"postgresql://{login}@{self.host}:{self.port}/{quote(self.database, safe='')}"
 
 
 class Connection(Protocol):
@@ -194,16 +207,18 @@ class Database:
 
 
 @asynccontextmanager
-async def open_database(settings: PostgresSettings) -> AsyncGenerator[Database]:
+async def open_database(
+    settings: PostgresSettings, application_name: str = "newsfeed"
+) -> AsyncGenerator[Database]:
     """The pool, for as long as the block lasts; opening does not connect."""
     server_settings = {
         **PLANNER_SETTINGS,
-        "application_name": settings.application_name,
+        "application_name": application_name,
         "statement_timeout": _milliseconds(settings.statement_timeout_s),
         "idle_in_transaction_session_timeout": _milliseconds(settings.transaction_timeout_s),
     }
     pool = await asyncpg.create_pool(
-        settings.dsn,
+        settings.url(),
         min_size=0,
         max_size=settings.pool_size_max,
         command_timeout=settings.statement_timeout_s + DRIVER_MARGIN_S,

@@ -14,6 +14,8 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
+PORT_MAX = 65_535
+
 
 class SettingsError(Exception):
     """One or more settings are missing or wrong; the text lists all of them."""
@@ -107,8 +109,12 @@ def _load(cls: type[T], environ: Mapping[str, str], problems: list[str]) -> T:
         except ValueError as error:
             shown = "***" if hints[field.name] is Secret else repr(text[:40])
             problems.append(f"{spec.name}: {error}, got {shown}")
-    # With problems the value is never used: the caller raises.
-    return cls(**values) if not problems else typing.cast("T", None)
+    if not problems:
+        try:
+            return cls(**values)
+        except SettingsError as error:  # what several values must fulfil together
+            problems += error.problems
+    return typing.cast("T", None)  # never used: the caller raises
 
 
 def _parse(spec: _Setting, hint: Any, text: str) -> Any:

@@ -16,7 +16,7 @@ from svckit.errors import Unavailable
 from svckit.keys import SigningKeys, StaticKeys
 from svckit.migrations import Component, migrate
 from svckit.page_tokens import PageTokens
-from svckit.postgres import Database, open_database
+from svckit.postgres import Database, PostgresSettings, open_database
 from svckit.postgres_outbox import COMPONENT as OUTBOX_COMPONENT
 from svckit.postgres_outbox import PostgresOutbox, RowKey
 from svckit.relay import Relay
@@ -64,10 +64,9 @@ async def open_app(settings: Settings, publisher: Publisher | None = None) -> As
 
     Without a publisher there is no relay: events stay in the outbox until there is one.
     """
-    postgres = settings.database.postgres(NAME)
-    await _migrate_when_there(postgres.dsn)
+    await _migrate_when_there(settings.postgres)
     keys = SigningKeys(settings.user_keys_file)
-    async with open_database(postgres) as database:
+    async with open_database(settings.postgres, NAME) as database:
         passwords = Passwords(settings.password_threads, settings.passwords_waiting_max)
         relay = Relay(PostgresOutbox(database), publisher) if publisher else None
         changes = Changes(database, relay.nudge if relay else _nothing)
@@ -114,11 +113,11 @@ def servicers(app: App, settings: Settings) -> dict[ServiceDescriptor, object]:
     }
 
 
-async def _migrate_when_there(dsn: str) -> None:
+async def _migrate_when_there(settings: PostgresSettings) -> None:
     waiting = False
     while True:
         try:
-            applied = await migrate(dsn, [OUTBOX_COMPONENT, COMPONENT])
+            applied = await migrate(settings.url(), [OUTBOX_COMPONENT, COMPONENT])
         except Unavailable as error:
             if not waiting:
                 logger.warning("waiting_for_database", extra={"error": repr(error.__cause__)})

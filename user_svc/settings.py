@@ -2,33 +2,11 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote
 
+from svckit.page_tokens import KEY_BYTES_MIN as PAGE_TOKEN_KEY_LENGTH_MIN
 from svckit.postgres import PostgresSettings
 from svckit.server import ServerSettings
-from svckit.settings import Secret, setting
-
-PORT_MAX = 65_535
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DatabaseSettings:
-    """Where PostgreSQL is: one DSN, or its parts."""
-
-    dsn: Secret = setting("POSTGRES_DSN", "PostgreSQL as one URL; wins over the parts", Secret())
-    host: str = setting("POSTGRES_HOST", "PostgreSQL's host", "")
-    port: int = setting("POSTGRES_PORT", "its port", 5432, at_least=1, at_most=PORT_MAX)
-    user: str = setting("POSTGRES_USER", "its user", "newsfeed")
-    password: Secret = setting("POSTGRES_PASSWORD", "its password", Secret())
-    database: str = setting("POSTGRES_DB", "its database", "newsfeed")
-    pool_size_max: int = setting("POSTGRES_POOL_MAX", "connections per process", 20, at_least=1)
-
-    def postgres(self, application_name: str) -> PostgresSettings:
-        dsn = self.dsn or (
-            f"postgresql://{quote(self.user, '')}:{quote(self.password, '')}"
-            f"@{self.host}:{self.port}/{quote(self.database, '')}"
-        )
-        return PostgresSettings(dsn, application_name, self.pool_size_max)
+from svckit.settings import PORT_MAX, Secret, SettingsError, setting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +14,7 @@ class Settings:
     """All settings of the program."""
 
     server: ServerSettings
-    database: DatabaseSettings
+    postgres: PostgresSettings
     port: int = setting("USER_SVC_PORT", "gRPC port", 50051, at_least=0, at_most=PORT_MAX)
     metrics_port: int = setting(
         "USER_SVC_METRICS_PORT", "port of /metrics; 0 = off", 0, at_least=0, at_most=PORT_MAX
@@ -62,3 +40,12 @@ class Settings:
     otlp_endpoint: str = setting(
         "OTEL_EXPORTER_OTLP_ENDPOINT", "where traces go; all OTEL_* are read by the SDK", ""
     )
+
+    def __post_init__(self) -> None:
+        problems = []
+        if not self.postgres.url():
+            problems.append("POSTGRES_DSN or POSTGRES_HOST: required (where PostgreSQL is)")
+        if len(self.page_token_key) < PAGE_TOKEN_KEY_LENGTH_MIN:
+            problems.append(f"PAGE_TOKEN_KEY: must be at least {PAGE_TOKEN_KEY_LENGTH_MIN} long")
+        if problems:
+            raise SettingsError(problems)

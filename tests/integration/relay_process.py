@@ -16,6 +16,7 @@ from svckit.outbox import OutboxRecord
 from svckit.postgres import PostgresSettings, open_database
 from svckit.postgres_outbox import PostgresOutbox
 from svckit.relay import Relay, RelaySettings
+from svckit.settings import Secret
 
 # Nothing is published again for safety: it would hide what the relay itself loses.
 SETTINGS = RelaySettings(lease_ttl_s=0.6, lease_renew_s=0.2, batch_records_max=50, republish_s=0.0)
@@ -41,7 +42,10 @@ class StreamPublisher:
 
 
 async def main(dsn: str, redis_url: str, stream: str) -> None:
-    async with open_database(PostgresSettings(dsn)) as database, Redis.from_url(redis_url) as redis:
+    async with (
+        open_database(PostgresSettings(dsn=Secret(dsn))) as database,
+        Redis.from_url(redis_url) as redis,
+    ):
         relay = Relay(PostgresOutbox(database), StreamPublisher(redis, stream), SETTINGS)
         running = asyncio.create_task(relay.run())
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, running.cancel)

@@ -20,6 +20,7 @@ from svckit.outbox import OutboxRecord
 from svckit.outbox_partitions import maintain_partitions
 from svckit.postgres import Connection, Database, PostgresSettings, open_database
 from svckit.postgres_outbox import COMPONENT, PostgresOutbox, append
+from svckit.settings import Secret
 from tests.support.polling import until
 
 REPOSITORY = Path(__file__).parents[2]
@@ -33,7 +34,9 @@ NOON = datetime(2030, 5, 17, 12, tzinfo=UTC)
 @pytest.fixture
 async def database(database_dsn: str) -> AsyncIterator[Database]:
     await migrate(database_dsn, [COMPONENT])
-    async with open_database(PostgresSettings(database_dsn, pool_size_max=30)) as database:
+    async with open_database(
+        PostgresSettings(dsn=Secret(database_dsn), pool_size_max=30)
+    ) as database:
         yield database
 
 

@@ -22,6 +22,7 @@ from svckit.postgres import (
     UniqueViolation,
     open_database,
 )
+from svckit.settings import Secret
 from tests.support.gate import Gate, gate_before
 from tests.support.polling import until
 
@@ -39,7 +40,7 @@ INSERT = "INSERT INTO people (person_id) VALUES ($1)"
 @pytest.fixture
 async def database(database_dsn: str) -> AsyncIterator[Database]:
     settings = PostgresSettings(
-        database_dsn,
+        dsn=Secret(database_dsn),
         pool_size_max=2,
         acquire_timeout_s=0.3,
         statement_timeout_s=0.3,
@@ -313,7 +314,7 @@ async def _gated(dsn: str) -> AsyncIterator[tuple[Gate, PostgresSettings]]:
         yield (
             gate,
             PostgresSettings(
-                through_the_gate,
+                dsn=Secret(through_the_gate),
                 pool_size_max=3,
                 acquire_timeout_s=0.5,
                 transaction_timeout_s=0.5,
@@ -353,7 +354,7 @@ async def test_migrations_are_applied_once_by_many_at_once(
     assert sorted(len(each) for each in applied) == [0] * 7 + [3]
     write_files(tmp_path / "two", v0002_third="INSERT INTO t VALUES (3)")
     assert [str(each) for each in await migrate(database_dsn, [one, two])] == ["two 0002_third"]
-    async with open_database(PostgresSettings(database_dsn)) as database:
+    async with open_database(PostgresSettings(dsn=Secret(database_dsn))) as database:
         rows = await database.fetch("SELECT x FROM t ORDER BY x")
     assert [row["x"] for row in rows] == [1, 2, 3]
 
@@ -368,7 +369,7 @@ async def test_migration_that_fails_is_not_half_applied(database_dsn: str, tmp_p
         await migrate(database_dsn, [one])
     write_files(tmp_path / "one", v0002_bad="INSERT INTO t VALUES (2)")
     await migrate(database_dsn, [one])
-    async with open_database(PostgresSettings(database_dsn)) as database:
+    async with open_database(PostgresSettings(dsn=Secret(database_dsn))) as database:
         assert await database.fetchval("SELECT sum(x) FROM t") == 2
 
 

@@ -205,7 +205,7 @@ async def test_health_follows_the_checks() -> None:
                 async with asyncio.timeout(5):
                     request = health_pb2.HealthCheckRequest(service=name)
                     while True:
-                        answer = await health.Check(request)
+                        answer = await health.Check(request)  # type: ignore[attr-defined]
                         if answer.ServingStatus.Name(answer.status) == status:
                             break
 

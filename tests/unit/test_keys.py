@@ -72,6 +72,7 @@ async def test_public_keys_verify_what_the_private_one_signs(path, tmp_path):
     key = signing.signing_key()
     for source in (signing, StaticKeys(tmp_path / "public.json")):
         found = await source.find(key.kid)
+        assert found is not None
         found.verify(key.private.sign(b"x"), b"x")
         assert await source.find("another") is None
 

@@ -10,7 +10,7 @@ from svckit.page_tokens import TOKEN_LENGTH_MAX, InvalidPageToken, PageTokens, p
 
 TOKENS = PageTokens(b"k" * 32)
 SCOPE = ["ListFollowers", "0193aaaa-bbbb-7ccc-8ddd-0123456789ab", "query"]
-POSITION = [1_732_000_000_000, "0193aaaa-bbbb-7ccc-8ddd-0123456789ab"]
+POSITION: list[int | str | UUID] = [1_732_000_000_000, "0193aaaa-bbbb-7ccc-8ddd-0123456789ab"]
 TOKEN = TOKENS.encode(SCOPE, POSITION)
 
 

@@ -18,7 +18,7 @@ class Source:
         self.clock = clock
         self.revocations = []
         self.asked = []
-        self.polls = asyncio.Queue()
+        self.polls: asyncio.Queue[None] = asyncio.Queue()
         self.failure = None
         self.takes_s = 0.0
 

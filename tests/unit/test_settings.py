@@ -73,3 +73,18 @@ def test_help_names_every_setting_with_its_default() -> None:
     ]
     assert lines[2].endswith("(required)")
     assert lines[0].endswith("(2)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pair:
+    low: int = setting("LOW", "the lower", 1)
+    high: int = setting("HIGH", "the higher", 2)
+
+    def __post_init__(self) -> None:
+        if self.low > self.high:
+            raise SettingsError(["LOW: must not be above HIGH"])
+
+
+def test_what_values_must_fulfil_together_is_told_like_the_rest() -> None:
+    with pytest.raises(SettingsError, match="LOW: must not be above HIGH"):
+        load(Pair, {"LOW": "3"})

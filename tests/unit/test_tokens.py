@@ -295,7 +295,7 @@ class Remote:
     def __init__(self, keys):
         self.keys = keys
         self.fetches = 0
-        self.fetched = asyncio.Queue()
+        self.fetched: asyncio.Queue[None] = asyncio.Queue()
         self.failing = False
         self.open = asyncio.Event()
         self.open.set()
