@@ -2,11 +2,13 @@
 
 `ServiceChannel` is a `grpc.aio.Channel`, so generated stubs work on it unchanged. Each call gets a
 deadline (what is left of the call being served, or the default), the request id and trace of that
-call, and this program's own token. Calls that the contract marks as idempotent are tried again on
-UNAVAILABLE, within a budget. Errors leave as domain errors.
+call, and this program's own token. Servers that say they do not serve get none. Calls that the
+contract marks as idempotent are tried again when their server was unavailable, within a budget.
+Errors leave as domain errors.
 """
 
 import asyncio
+import json
 import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -25,6 +27,14 @@ from svckit.status import to_domain_error
 ATTEMPTS_MAX = 3
 BACKOFF_S = 0.02
 DEADLINE_MARGIN_S = 0.02
+
+# The servers that serve, by their own health, take turns.
+_SERVICE_CONFIG = {
+    "loadBalancingConfig": [{"round_robin": {}}],
+    "healthCheckConfig": {"serviceName": ""},
+}
+# A server that stops may cancel what has arrived and was not begun.
+_TRY_AGAIN = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}
 
 S = TypeVar("S")
 Metadata = tuple[tuple[str, str], ...]
@@ -66,7 +76,7 @@ class ServiceChannel:
         self._channel = grpc.aio.insecure_channel(
             target,
             options=[
-                ("grpc.lb_policy_name", "round_robin"),
+                ("grpc.service_config", json.dumps(_SERVICE_CONFIG)),
                 ("grpc.enable_retries", 0),  # ours know the contract and the budget
                 ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
                 ("grpc.keepalive_time_ms", 30_000),
@@ -105,7 +115,7 @@ class ServiceChannel:
                 except grpc.aio.AioRpcError as error:
                     backoff_s = random.uniform(0.5, 1.5) * BACKOFF_S * 2**attempt  # noqa: S311 jitter
                     may_retry = (
-                        error.code() is grpc.StatusCode.UNAVAILABLE
+                        error.code() in _TRY_AGAIN
                         and attempt < attempts
                         and time.monotonic() + backoff_s < deadline_s
                         and self._budget.spend()

@@ -62,6 +62,13 @@ class InvalidMessage(errors.InvalidArgument):
     reason = "INVALID_MESSAGE"
 
 
+class ShuttingDown(errors.Unavailable):
+    """This process takes no new calls; another one will."""
+
+    reason = "SHUTTING_DOWN"
+    message = "This server is stopping. Try again."
+
+
 class Internal(errors.DomainError):
     """What the caller learns of a fault of ours: the request id to ask us about."""
 
@@ -198,7 +205,7 @@ class RpcTable(grpc.GenericRpcHandler):
     def _admit(self, kind: str) -> None:
         if self._refused_at_s is not None:
             self._refused_at_s = time.monotonic()
-            raise errors.Unavailable(retry_after_s=0.1)
+            raise ShuttingDown(retry_after_s=0.1)
         limits = self._limits
         most = limits.streams_max if kind == "stream" else limits.calls_max
         if self._in_progress[kind] > most:

@@ -51,7 +51,7 @@ class ServerSettings:
         at_least=1,
     )
     drain_delay_s: float = setting(
-        "DRAIN_DELAY_S", "pause between saying NOT_SERVING and refusing calls", 0.0, at_least=0
+        "DRAIN_DELAY_S", "pause between saying NOT_SERVING and refusing calls", 0.5, at_least=0
     )
     drain_timeout_s: float = setting(
         "DRAIN_TIMEOUT_S", "time that accepted calls have to end", 20.0, at_least=0
@@ -117,6 +117,7 @@ class Server:
         """
         await self._health.enter_graceful_shutdown()
         await asyncio.sleep(self._settings.drain_delay_s)
+        logger.info("refusing_calls")
         unfinished = await self._table.drain(self._settings.drain_timeout_s)
         logger.info("drained", extra={"unfinished_calls": unfinished})
         await self._grpc.stop(STOP_GRACE_S)

@@ -197,7 +197,6 @@ async def test_health_follows_the_checks() -> None:
             raise ConnectionError
 
     async with serving(USERS, {}, checks=[check]) as server, dialled(server) as channel:
-        watching = asyncio.create_task(server.watch_health())
         health = health_pb2_grpc.HealthStub(channel)
 
         async def reaches(status: str) -> None:
@@ -214,7 +213,6 @@ async def test_health_follows_the_checks() -> None:
         await reaches("SERVING")
         is_down = True
         await reaches("NOT_SERVING")
-        watching.cancel()
 
 
 async def test_a_port_that_is_taken_is_an_error() -> None:

@@ -1,5 +1,6 @@
 """A real server on a free port around a servicer of the test's own making, and a client for it."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -46,9 +47,14 @@ async def serving(
     settings: ServerSettings | None = None,
     checks: Sequence[Check] = (),
 ) -> AsyncIterator[Server]:
-    settings = settings or ServerSettings(host="127.0.0.1")
-    async with Server(settings, 0, NamedRoles(), {service: Servicer(methods)}, checks) as server:
+    settings = settings or ServerSettings(host="127.0.0.1", drain_delay_s=0)
+    async with (
+        asyncio.TaskGroup() as group,
+        Server(settings, 0, NamedRoles(), {service: Servicer(methods)}, checks) as server,
+    ):
+        watching = group.create_task(server.watch_health())
         yield server
+        watching.cancel()
 
 
 @asynccontextmanager

@@ -1,0 +1,1 @@
+"""Measures of the newsfeed, taken on real programs and real stores."""

@@ -1,0 +1,91 @@
+"""Takes the measures: a table on the terminal, and all values in bench/results.json.
+
+    python -m bench [--quick] [follow get stream login]
+
+Makes a PostgreSQL of its own (one that syncs to disk) with people and edges in it, and runs the
+real programs beside it. Nothing is left behind but the results.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import platform
+import sys
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from bench.dataset import FULL, load, progress_bar
+from bench.follow import follow_at_once
+from bench.login import log_in
+from bench.measure import Measure, Site
+from bench.reads import get_user, stream_follower_ids
+from bench.stack import Bench, bench_folder, durable_postgres
+from svckit.postgres import connect
+
+MEASURES: Mapping[str, Callable[[Site], Awaitable[list[Measure]]]] = {
+    "follow": follow_at_once,
+    "get": get_user,
+    "stream": stream_follower_ids,
+    "login": log_in,
+}
+QUICK = replace(FULL, follows=200_000, blocks=1_000, mutes=1_000, sessions=10_000)
+RESULTS = Path(__file__).parent / "results.json"
+
+
+async def take(names: Sequence[str], *, quick: bool) -> list[Measure]:
+    with bench_folder() as folder:
+        async with durable_postgres(folder) as dsn:
+            world = await load(dsn, QUICK if quick else FULL, progress_bar)
+            session = await connect(dsn)
+            rounds, seconds = (5, 1.5) if quick else (9, 4.0)
+            site = Site(Bench(folder, dsn), world, session, rounds, seconds)
+            measures = []
+            for name in names:
+                print(f"{name} ...", file=sys.stderr)
+                measures += await MEASURES[name](site)
+            await session.close()
+            return measures
+
+
+def table(measures: Sequence[Measure]) -> str:
+    lines = [f"{'measure':<24}{'median':>12}  {'lowest - highest':<28}{'unit':<12}{'bar':<12}"]
+    for each in measures:
+        spread = f"{min(each.values):,.2f} - {max(each.values):,.2f}"
+        verdict = {None: "", True: "ok", False: "MISSED"}[each.passed]
+        value = f"{each.name:<24}{each.median:>12,.2f}  {spread:<28}{each.unit:<12}"
+        lines.append(f"{value}{each.bar:<12}{verdict}".rstrip())
+    return "\n".join(lines)
+
+
+def results(measures: Sequence[Measure], command: str) -> dict[str, object]:
+    return {
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": command,
+        "machine": f"{os.cpu_count()} x {platform.machine()}, {platform.system()}"
+        f" {platform.release()}, Python {platform.python_version()}",
+        "measures": [
+            {**asdict(each), "median": each.median, "bar": each.bar, "passed": each.passed}
+            for each in measures
+        ],
+    }
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="under 3 minutes, less precise")
+    parser.add_argument("names", nargs="*", metavar="name", help=", ".join(MEASURES))
+    parsed = parser.parse_args()
+    if unknown := set(parsed.names) - set(MEASURES):
+        parser.error(f"no such measure: {', '.join(sorted(unknown))}")
+    measures = asyncio.run(take(parsed.names or list(MEASURES), quick=parsed.quick))
+    print(table(measures))
+    command = " ".join(["python -m bench", *sys.argv[1:]])
+    RESULTS.write_text(json.dumps(results(measures, command), indent=1), encoding="utf-8")
+    return 1 if any(each.passed is False for each in measures) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,48 @@
+"""What a measure is given, and what it gives back."""
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bench.dataset import World
+from bench.stack import Bench
+from svckit.postgres import Session
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A database full of people, and how long to measure: `rounds` of `seconds` each."""
+
+    bench: Bench
+    world: World
+    session: Session
+    rounds: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """One value a round. The median must not miss the bar; without a bar it informs."""
+
+    name: str
+    unit: str
+    values: Sequence[float]
+    at_least: float | None = None
+    at_most: float | None = None
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.values)
+
+    @property
+    def bar(self) -> str:
+        if self.at_least is not None:
+            return f">= {self.at_least:g}"
+        return "" if self.at_most is None else f"<= {self.at_most:g}"
+
+    @property
+    def passed(self) -> bool | None:
+        """None = nothing to pass."""
+        if self.at_least is not None:
+            return self.median >= self.at_least
+        return None if self.at_most is None else self.median <= self.at_most

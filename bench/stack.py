@@ -1,0 +1,104 @@
+"""The programs under measurement: real processes, with keys of their own, on a given database.
+
+Nobody signs up: tokens are signed with the keys that the programs were given, which is all that
+they look at.
+"""
+
+import asyncio
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID
+
+import psutil
+
+from devstack import postgres
+from devstack.programs import Program, as_server, environment_of, make_keys
+from devstack.servers import free_port, launch, stop
+from devstack.store import Place
+from svckit.ids import new_id
+from svckit.keys import SigningKeys
+from svckit.tokens import Role, ServiceTokenSource, UserTokenSigner
+
+USER_SVC = "user_svc"
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A program that serves: `address` of its gRPC port, `log` of what it writes."""
+
+    address: str
+    process: psutil.Process
+    log: Path
+
+
+class Bench:
+    """One folder with the keys and logs of all programs that are run on one database."""
+
+    def __init__(self, folder: Path, dsn: str) -> None:
+        self._folder = folder
+        self.dsn = dsn
+        self._user_svc = Program(USER_SVC, "USER_SVC_PORT", 0, signs_user_tokens=True)
+        make_keys(self._keys, [self._user_svc])
+        self._signer = UserTokenSigner(SigningKeys(self._keys / "user_tokens.json"))
+
+    @property
+    def _keys(self) -> Path:
+        return self._folder / "keys"
+
+    def user_token(self, user_id: UUID, role: Role = Role.USER) -> str:
+        """Good for 15 minutes."""
+        return self._signer.sign(user_id, new_id(), role)[0]
+
+    def service_token(self) -> str:
+        """Good for 5 minutes."""
+        keys = SigningKeys(self._keys / f"{USER_SVC}.json")
+        return ServiceTokenSource(keys, USER_SVC).token()
+
+    @asynccontextmanager
+    async def run(self, name: str = USER_SVC, **environment: str) -> AsyncIterator[Running]:
+        """`python -m name`, set up like user_svc, on a free port until the block ends."""
+        port = free_port()
+        program = Program(name, "USER_SVC_PORT", port, arguments=(), signs_user_tokens=True)
+        log = self._folder / f"{name}.log"
+        server = as_server(program, self.environment(port) | environment, log)
+        child = await launch(server)
+        process = psutil.Process(child.pid)
+        try:
+            yield Running(program.address, process, log)
+        finally:
+            await stop(process, server.stop_signal)
+            await asyncio.to_thread(child.wait)
+
+    def environment(self, port: int) -> dict[str, str]:
+        """What a program is told, as by devstack."""
+        told = Program(USER_SVC, "USER_SVC_PORT", port, signs_user_tokens=True)
+        return environment_of(told, [told], {"POSTGRES_DSN": self.dsn}, self._keys)
+
+
+@contextmanager
+def bench_folder() -> Iterator[Path]:
+    """Gone afterwards, with all that was put into it."""
+    with tempfile.TemporaryDirectory(prefix="newsfeed-bench-") as name:
+        folder = Path(name)
+        folder.chmod(0o711)  # a server that runs as another user must get through
+        try:
+            yield folder
+        finally:
+            shutil.rmtree((folder / "postgres").resolve(), ignore_errors=True)
+
+
+@asynccontextmanager
+async def durable_postgres(folder: Path) -> AsyncIterator[str]:
+    """A PostgreSQL that syncs to disk as in production, in `folder / "postgres"`."""
+    place = Place(folder / "postgres", free_port(), folder / "postgres.log", durable=True)
+    server = await postgres.prepare(place)
+    child = await launch(server)
+    try:
+        yield server.url
+    finally:
+        await stop(psutil.Process(child.pid), server.stop_signal)
+        await asyncio.to_thread(child.wait)
