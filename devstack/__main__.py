@@ -25,8 +25,9 @@ FIRST_STEPS = """
   make down     stop everything, the data stays
   make reset    stop everything and delete the data
 
-The first thing to try: make yourself the admin (it asks for a password).
-  .venv/bin/python -m devstack run user_svc create-admin --username ada --email ada@example.com
+The first thing to try:
+  .venv/bin/python -m svckit.call {user_svc} AuthService/SignUp \\
+      '{{"username": "ada", "email": "ada@example.com", "password": "correct horse"}}'
 """
 
 
@@ -58,7 +59,7 @@ async def up(settings: StackSettings, _: argparse.Namespace) -> int:
     if cluster.is_symlink():
         print(f"PostgreSQL does not run as root, and its user can't enter {settings.data_dir}:")
         print(f"its data is in {cluster.resolve()} (`make reset` deletes that too).")
-    print(FIRST_STEPS, end="")
+    print(FIRST_STEPS.format_map({name: each.url for name, each in state.processes.items()}))
     return 0
 
 
