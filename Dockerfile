@@ -11,6 +11,7 @@ COPY README.md LICENSE ./
 COPY protos protos
 COPY svckit svckit
 COPY user_svc user_svc
+COPY content_svc content_svc
 RUN uv sync --frozen --no-default-groups --no-editable
 
 FROM ${BASE}
@@ -18,5 +19,5 @@ RUN useradd --system --uid 10001 --no-create-home newsfeed
 COPY --from=build /opt/newsfeed /opt/newsfeed
 ENV PATH=/opt/newsfeed/bin:$PATH PYTHONUNBUFFERED=1
 USER 10001
-EXPOSE 50051
+EXPOSE 50051 50052
 CMD ["python", "-m", "user_svc"]

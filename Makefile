@@ -6,7 +6,7 @@ bin := .venv/bin
 python := $(bin)/python
 contract := $(wildcard protos/*.py protos/newsfeed/*/v1/*.proto)
 
-.PHONY: help setup up down status logs reset test check lint format bench bench-quick explain
+.PHONY: help setup up down status logs reset redrive test check lint format bench bench-quick explain
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -31,6 +31,9 @@ logs: setup ## follow the logs (NAME=user_svc: of that alone)
 
 reset: setup ## stop them and delete the data (YES=1: without a question)
 	@$(python) -m devstack reset $(if $(YES),--yes)
+
+redrive: setup ## put events that were set aside back on the bus
+	@$(python) -m devstack run svckit.redrive redrive
 
 test: setup ## every test, with stores of its own
 	$(python) -m pytest

@@ -1,9 +1,10 @@
 """Takes the measures: a table on the terminal, and all values in bench/results.json.
 
-    python -m bench [--quick] [follow get stream login]
+    python -m bench [--quick] [follow get stream login posts relay consume age]
 
 Makes a PostgreSQL of its own (one that syncs to disk) with people and edges in it, and runs the
-real programs beside it. Nothing is left behind but the results.
+real programs beside it, with the other stores that they need. Nothing is left behind but the
+results.
 """
 
 import argparse
@@ -17,12 +18,15 @@ from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from bench.bus import age_of_events, consume_events, relay_events
+from bench.content import publish_and_read
 from bench.dataset import FULL, load, progress_bar
 from bench.follow import follow_at_once
 from bench.login import log_in
 from bench.measure import Measure, Site
 from bench.reads import get_user, stream_follower_ids
-from bench.stack import Bench, bench_folder, durable_postgres
+from bench.stack import Bench, bench_folder, durable
+from devstack import postgres
 from svckit.postgres import connect
 
 MEASURES: Mapping[str, Callable[[Site], Awaitable[list[Measure]]]] = {
@@ -30,6 +34,10 @@ MEASURES: Mapping[str, Callable[[Site], Awaitable[list[Measure]]]] = {
     "get": get_user,
     "stream": stream_follower_ids,
     "login": log_in,
+    "posts": publish_and_read,
+    "relay": relay_events,
+    "consume": consume_events,
+    "age": age_of_events,
 }
 QUICK = replace(FULL, follows=200_000, blocks=1_000, mutes=1_000, sessions=10_000)
 RESULTS = Path(__file__).parent / "results.json"
@@ -37,11 +45,11 @@ RESULTS = Path(__file__).parent / "results.json"
 
 async def take(names: Sequence[str], *, quick: bool) -> list[Measure]:
     with bench_folder() as folder:
-        async with durable_postgres(folder) as dsn:
+        async with durable(postgres.STORE, folder) as dsn:
             world = await load(dsn, QUICK if quick else FULL, progress_bar)
             session = await connect(dsn)
-            rounds, seconds = (5, 1.5) if quick else (9, 4.0)
-            site = Site(Bench(folder, dsn), world, session, rounds, seconds)
+            rounds, seconds, posts = (5, 1.5, 100_000) if quick else (9, 4.0, 1_000_000)
+            site = Site(Bench(folder, dsn), world, session, rounds, seconds, posts)
             measures = []
             for name in names:
                 print(f"{name} ...", file=sys.stderr)

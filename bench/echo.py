@@ -1,15 +1,18 @@
 """An rpc that does nothing, on the server stack of the services: what other rpcs are compared with.
 
-    python -m bench.echo    (settings of user_svc; ECHO_RESPONSE: the answer to GetUser, in hex)
+    python -m bench.echo    (settings of user_svc; ECHO_RPC: its name, such as UserService/GetUser;
+                            ECHO_RESPONSE: its answer, in hex)
 
-GetUser, with its access rule and its messages, always answers the same.
+The rpc, with its access rule and its messages, always answers the same.
 """
 
 import os
 
 import uvloop
-from newsfeed.user.v1 import user_service_pb2 as pb
+from google.protobuf import message_factory
+from google.protobuf.message import Message
 
+from svckit.call import contract_methods
 from svckit.keys import SigningKeys, StaticKeys
 from svckit.revocations import Revocation, Revocations
 from svckit.server import Server, run_until_signal
@@ -17,21 +20,21 @@ from svckit.settings import load
 from svckit.tokens import TokenVerifier
 from user_svc.settings import Settings
 
+RPC_VARIABLE = "ECHO_RPC"
 RESPONSE_VARIABLE = "ECHO_RESPONSE"
 
 
 class Echo:
-    def __init__(self, response: bytes) -> None:
-        self._response = pb.GetUserResponse.FromString(response)
+    """Has every rpc of the service, as the table wants it; only one is called."""
 
-    async def GetUser(self, _: pb.GetUserRequest) -> pb.GetUserResponse:
+    def __init__(self, response: Message) -> None:
+        self._response = response
+
+    async def answer(self, _: Message) -> Message:
         return self._response
 
     def __getattr__(self, rpc: str) -> object:
-        """The table wants every rpc of the service; only one is called."""
-        if rpc.startswith("_"):
-            raise AttributeError(rpc)
-        return self.GetUser
+        return self.answer
 
 
 async def main() -> None:
@@ -41,13 +44,12 @@ async def main() -> None:
         StaticKeys(settings.service_keys_file),
     )
     verifier = TokenVerifier(user_keys, service_keys, Revocations(_no_revocations))
-    services = {pb.DESCRIPTOR.services_by_name["UserService"]: Echo(_response())}
+    rpc = contract_methods()[os.environ[RPC_VARIABLE]]
+    response_class = message_factory.GetMessageClass(rpc.output_type)
+    response = response_class.FromString(bytes.fromhex(os.environ[RESPONSE_VARIABLE]))
+    services = {rpc.containing_service: Echo(response)}
     server = Server(settings.server, settings.port, verifier, services, checks=[])
     await run_until_signal(server, [])
-
-
-def _response() -> bytes:
-    return bytes.fromhex(os.environ[RESPONSE_VARIABLE])
 
 
 async def _no_revocations(_: object) -> list[Revocation]:

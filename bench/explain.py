@@ -12,7 +12,8 @@ from collections.abc import Iterator, Sequence
 from bench.dataset import FULL, load, progress_bar
 from bench.plans import BEFORE_TIMEOUT_S, Node, Plan, PlanRecorder
 from bench.queries import TABLES, ask_everything, prepare
-from bench.stack import bench_folder, durable_postgres
+from bench.stack import bench_folder, durable
+from devstack import postgres
 from svckit.postgres import connect
 
 DETAILS = (
@@ -70,7 +71,7 @@ def _tree(node: Node, depth: int) -> Iterator[str]:
 
 async def main() -> None:
     with bench_folder() as folder:
-        async with durable_postgres(folder) as dsn:
+        async with durable(postgres.STORE, folder) as dsn:
             plans = await explain_all(dsn)
     sys.stdout.writelines(f"{line}\n" for line in report(plans))
 

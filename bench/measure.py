@@ -11,13 +11,17 @@ from svckit.postgres import Session
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """A database full of people, and how long to measure: `rounds` of `seconds` each."""
+    """A database full of people, and how long to measure: `rounds` of `seconds` each.
+
+    `posts` is how many are to be loaded by a measure that needs some.
+    """
 
     bench: Bench
     world: World
     session: Session
     rounds: int
     seconds: float
+    posts: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,13 +1,14 @@
-"""GetUser against an rpc that does nothing, and the stream of all followers of one person."""
+"""Reads against an rpc that does nothing, and the stream of all followers of one person."""
 
 import time
+from collections.abc import Sequence
 
 import grpc
 import psutil
 from newsfeed.user.v1 import user_service_pb2 as pb
-from newsfeed.user.v1.user_service_pb2_grpc import GraphServiceStub, UserServiceStub
+from newsfeed.user.v1.user_service_pb2_grpc import GraphServiceStub
 
-from bench.echo import RESPONSE_VARIABLE
+from bench.echo import RESPONSE_VARIABLE, RPC_VARIABLE
 from bench.load import generate
 from bench.measure import Measure, Site
 from bench.stack import Running
@@ -22,45 +23,55 @@ MIB = 1024 * 1024
 
 
 async def get_user(site: Site) -> list[Measure]:
-    """Rounds alternate between the two servers; the CPU is that of the server's process."""
-    bench, people = site.bench, site.world.ids[-PEOPLE_ASKED_FOR:]
-    token = bench.user_token(site.world.hub)
+    people = site.world.ids[-PEOPLE_ASKED_FOR:]
+    token = site.bench.user_token(site.world.hub)
     requests = [pb.GetUserRequest(user_id=str(each)).SerializeToString() for each in people]
+    async with site.bench.run(**LONG_LIVED) as user_svc:
+        return await beside_echo(
+            site, user_svc, GET_USER, token, requests, name="user.get", at_least=0.6
+        )
 
-    async def measure(program: Running) -> tuple[float, float]:
-        cpu_s = _cpu_s(program.process)
+
+async def beside_echo(
+    site: Site,
+    program: Running,
+    path: str,
+    token: str,
+    requests: Sequence[bytes],
+    *,
+    name: str,
+    at_least: float,
+) -> list[Measure]:
+    """An rpc that reads, against one with the same answer that does nothing.
+
+    Rounds alternate between the two servers; the CPU is that of the server's process.
+    """
+
+    async def measure(server: Running) -> tuple[float, float]:
+        cpu_s = _cpu_s(server.process)
         outcome = await generate(
-            program.address,
-            GET_USER,
-            token,
-            requests,
-            concurrency=CONCURRENCY,
-            seconds=site.seconds,
+            server.address, path, token, requests, concurrency=CONCURRENCY, seconds=site.seconds
         )
         assert outcome.errors == 0
-        return outcome.per_s, 1e6 * (_cpu_s(program.process) - cpu_s) / outcome.calls
+        return outcome.per_s, 1e6 * (_cpu_s(server.process) - cpu_s) / outcome.calls
 
-    async with bench.run(**LONG_LIVED) as user_svc:
-        response = await _response(user_svc, token, requests[0])
-        told = LONG_LIVED | {RESPONSE_VARIABLE: response.hex()}
-        async with bench.run("bench.echo", **told) as echo:
-            rounds = [(await measure(user_svc), await measure(echo)) for _ in range(site.rounds)]
-    return [
-        Measure("user.get_ratio", "x", [got[0] / nothing[0] for got, nothing in rounds], 0.6),
-        Measure("user.get_per_s", "calls/s", [got[0] for got, _ in rounds]),
-        Measure("user.echo_per_s", "calls/s", [nothing[0] for _, nothing in rounds]),
-        Measure("user.get_cpu", "us/call", [got[1] for got, _ in rounds]),
-        Measure("user.echo_cpu", "us/call", [nothing[1] for _, nothing in rounds]),
-    ]
-
-
-async def _response(user_svc: Running, token: str, request: bytes) -> bytes:
-    async with grpc.aio.insecure_channel(user_svc.address) as channel:
+    async with grpc.aio.insecure_channel(program.address) as channel:
         metadata = (("authorization", f"Bearer {token}"),)
-        got = await UserServiceStub(channel).GetUser(
-            pb.GetUserRequest.FromString(request), metadata=metadata
-        )
-    return got.SerializeToString()
+        call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(path)
+        response = await call(requests[0], metadata=metadata)
+    told = LONG_LIVED | {
+        RPC_VARIABLE: path.rpartition(".")[2],
+        RESPONSE_VARIABLE: response.hex(),
+    }
+    async with site.bench.run("bench.echo", **told) as echo:
+        rounds = [(await measure(program), await measure(echo)) for _ in range(site.rounds)]
+    return [
+        Measure(f"{name}_ratio", "x", [got[0] / nothing[0] for got, nothing in rounds], at_least),
+        Measure(f"{name}_per_s", "calls/s", [got[0] for got, _ in rounds]),
+        Measure(f"{name}_echo_per_s", "calls/s", [nothing[0] for _, nothing in rounds]),
+        Measure(f"{name}_cpu", "us/call", [got[1] for got, _ in rounds]),
+        Measure(f"{name}_echo_cpu", "us/call", [nothing[1] for _, nothing in rounds]),
+    ]
 
 
 async def stream_follower_ids(site: Site) -> list[Measure]:

@@ -9,7 +9,7 @@ import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from uuid import UUID
 
@@ -18,12 +18,14 @@ import psutil
 from devstack import postgres
 from devstack.programs import Program, as_server, environment_of, make_keys
 from devstack.servers import free_port, launch, stop
-from devstack.store import Place
+from devstack.store import Place, Store
 from svckit.ids import new_id
 from svckit.keys import SigningKeys
 from svckit.tokens import Role, ServiceTokenSource, UserTokenSigner
 
 USER_SVC = "user_svc"
+CONTENT_SVC = "content_svc"
+NO_BUS = "redis://127.0.0.1:1/0"  # events stay in the outbox
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +41,16 @@ class Bench:
     """One folder with the keys and logs of all programs that are run on one database."""
 
     def __init__(self, folder: Path, dsn: str) -> None:
-        self._folder = folder
+        self.folder = folder
         self.dsn = dsn
         self._user_svc = Program(USER_SVC, "USER_SVC_PORT", 0, signs_user_tokens=True)
-        make_keys(self._keys, [self._user_svc])
+        self._content_svc = Program(CONTENT_SVC, "CONTENT_SVC_PORT", 0)
+        make_keys(self._keys, [self._user_svc, self._content_svc])
         self._signer = UserTokenSigner(SigningKeys(self._keys / "user_tokens.json"))
 
     @property
     def _keys(self) -> Path:
-        return self._folder / "keys"
+        return self.folder / "keys"
 
     def user_token(self, user_id: UUID, role: Role = Role.USER) -> str:
         """Good for 15 minutes."""
@@ -60,11 +63,16 @@ class Bench:
 
     @asynccontextmanager
     async def run(self, name: str = USER_SVC, **environment: str) -> AsyncIterator[Running]:
-        """`python -m name`, set up like user_svc, on a free port until the block ends."""
-        port = free_port()
-        program = Program(name, "USER_SVC_PORT", port, arguments=(), signs_user_tokens=True)
-        log = self._folder / f"{name}.log"
-        server = as_server(program, self.environment(port) | environment, log)
+        """`python -m name` on a free port until the block ends.
+
+        It is told what devstack tells (what is no service: as to user_svc), and `environment`.
+        """
+        told = self._content_svc if name == CONTENT_SVC else self._user_svc
+        program = replace(told, port=free_port(), arguments=())
+        log = self.folder / f"{name}.log"
+        server = as_server(
+            replace(program, name=name), self._environment(program) | environment, log
+        )
         child = await launch(server)
         process = psutil.Process(child.pid)
         try:
@@ -73,10 +81,9 @@ class Bench:
             await stop(process, server.stop_signal)
             await asyncio.to_thread(child.wait)
 
-    def environment(self, port: int) -> dict[str, str]:
-        """What a program is told, as by devstack."""
-        told = Program(USER_SVC, "USER_SVC_PORT", port, signs_user_tokens=True)
-        return environment_of(told, [told], {"POSTGRES_DSN": self.dsn}, self._keys)
+    def _environment(self, program: Program) -> dict[str, str]:
+        urls = {"POSTGRES_DSN": self.dsn, "BUS_REDIS_URL": NO_BUS}
+        return environment_of(program, [program], urls, self._keys)
 
 
 @contextmanager
@@ -88,14 +95,14 @@ def bench_folder() -> Iterator[Path]:
         try:
             yield folder
         finally:
-            shutil.rmtree((folder / "postgres").resolve(), ignore_errors=True)
+            shutil.rmtree((folder / postgres.NAME).resolve(), ignore_errors=True)
 
 
 @asynccontextmanager
-async def durable_postgres(folder: Path) -> AsyncIterator[str]:
-    """A PostgreSQL that syncs to disk as in production, in `folder / "postgres"`."""
-    place = Place(folder / "postgres", free_port(), folder / "postgres.log", durable=True)
-    server = await postgres.prepare(place)
+async def durable(store: Store, folder: Path) -> AsyncIterator[str]:
+    """One that syncs to disk as in production, with its data in `folder`; gives its URL."""
+    place = Place(folder / store.name, free_port(), folder / f"{store.name}.log", durable=True)
+    server = await store.prepare(place)
     child = await launch(server)
     try:
         yield server.url

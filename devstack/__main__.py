@@ -104,14 +104,12 @@ async def logs(settings: StackSettings, options: argparse.Namespace) -> int:
 
 
 async def run(settings: StackSettings, options: argparse.Namespace) -> int:
-    """Becomes the program, with the environment that `up` gives it."""
+    """Becomes the module, with the environment that `up` gives that program (or the first one)."""
     stack = _existing(settings)
-    program = next((each for each in stack.programs if each.name == options.program), None)
-    if program is None:
-        names = ", ".join(each.name for each in stack.programs)
-        raise StackError(f"There is no program {options.program}.", f"There are: {names}")
-    command = [sys.executable, "-m", program.name, *options.arguments]
-    os.execve(command[0], command, {**os.environ, **stack.environment(program)})  # noqa: S606
+    named = (each for each in stack.programs if each.name == options.module)
+    environment = stack.environment(next(named, stack.programs[0]))
+    command = [sys.executable, "-m", options.module, *options.arguments]
+    os.execve(command[0], command, {**os.environ, **environment})  # noqa: S606
 
 
 @asynccontextmanager
@@ -178,10 +176,8 @@ def _parser() -> argparse.ArgumentParser:
     logs_parser = add("logs", logs, "follow the logs")
     logs_parser.add_argument("names", nargs="*", metavar="NAME", help="of these only")
     logs_parser.add_argument("--lines", type=int, default=20, help="of each to begin with (20)")
-    run_parser = add(
-        "run", run, "run a program once, with the environment that it has in the stack"
-    )
-    run_parser.add_argument("program", metavar="PROGRAM")
+    run_parser = add("run", run, "run a program or a tool once, with the environment of the stack")
+    run_parser.add_argument("module", metavar="MODULE", help="such as user_svc, svckit.redrive")
     run_parser.add_argument("arguments", nargs=argparse.REMAINDER, metavar="ARGUMENT")
     return parser
 

@@ -1,5 +1,6 @@
 """The programs of the newsfeed: one line each, what they are given, how to know that they serve."""
 
+import itertools
 import secrets
 import sys
 from collections.abc import Mapping, Sequence
@@ -10,6 +11,8 @@ from devstack.servers import HOST, Server
 from devstack.settings import StackSettings
 from svckit.health import require_serving
 from svckit.keys import ensure_key_file, write_public_set
+
+BUS_GROUPS = "content_svc"  # who reads the bus: kept for them before they first run
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +32,10 @@ class Program:
 
 def all_programs(settings: StackSettings) -> tuple[Program, ...]:
     """In the order in which they are started."""
-    return (Program("user_svc", "USER_SVC_PORT", settings.user_svc_port, signs_user_tokens=True),)
+    return (
+        Program("user_svc", "USER_SVC_PORT", settings.user_svc_port, signs_user_tokens=True),
+        Program("content_svc", "CONTENT_SVC_PORT", settings.content_svc_port),
+    )
 
 
 def as_server(program: Program, environment: Mapping[str, str], log: Path) -> Server:
@@ -46,10 +52,16 @@ def as_server(program: Program, environment: Mapping[str, str], log: Path) -> Se
 def environment_of(
     program: Program, programs: Sequence[Program], store_urls: Mapping[str, str], keys: Path
 ) -> dict[str, str]:
-    """What a program is told; only the one that signs people's tokens gets the key for it."""
+    """What a program is told: of other programs, where those are that start before it.
+
+    Only the one that signs people's tokens gets the key for it.
+    """
+    earlier = itertools.takewhile(lambda each: each.name != program.name, programs)
     environment = {
         **store_urls,
-        **{each.port_variable: str(each.port) for each in programs},
+        program.port_variable: str(program.port),
+        **{f"{each.name.upper()}_TARGET": each.address for each in earlier},
+        "BUS_GROUPS": BUS_GROUPS,
         "BIND_HOST": HOST,
         "GRPC_REFLECTION": "true",
         "SERVICE_KEY_FILE": str(_service_key(keys, program)),

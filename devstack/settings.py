@@ -39,3 +39,6 @@ class StackSettings:
     user_svc_port: int = setting(
         "USER_SVC_PORT", "gRPC port of user_svc", 50051, at_least=1, at_most=PORT_MAX
     )
+    content_svc_port: int = setting(
+        "CONTENT_SVC_PORT", "gRPC port of content_svc", 50052, at_least=1, at_most=PORT_MAX
+    )

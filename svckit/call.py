@@ -58,7 +58,10 @@ async def call(target: str, method: MethodDescriptor, request: Message, token: s
 
 
 def _show(message: Message) -> None:
-    print(json_format.MessageToJson(message, always_print_fields_with_no_presence=True))  # noqa: T201 this is its output
+    text = json_format.MessageToJson(
+        message, always_print_fields_with_no_presence=True, ensure_ascii=False
+    )
+    print(text)  # noqa: T201 this is its output
 
 
 def _explain(error: grpc.aio.AioRpcError) -> str:
@@ -90,6 +93,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         message = message_factory.GetMessageClass(method.input_type)()
         request = json_format.Parse(parsed.request, message)
         asyncio.run(call(parsed.target, method, request, parsed.token))
+    except BrokenPipeError:
+        return 1  # whoever read along has seen enough
     except json_format.ParseError as error:
         parser.error(str(error))
     except grpc.aio.AioRpcError as error:

@@ -23,7 +23,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
 
-from svckit.migrations import Component
+from svckit.migration_files import Component
 from svckit.outbox import Backlog, Lease, OutboxRecord
 from svckit.outbox_partitions import maintain_partitions
 from svckit.postgres import Connection, Database, Record

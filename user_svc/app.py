@@ -1,8 +1,6 @@
 """The composition root: opens everything in order, wires it, runs it, closes it in reverse."""
 
-import asyncio
-import logging
-from collections.abc import AsyncGenerator, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,13 +10,14 @@ from google.protobuf.descriptor import ServiceDescriptor
 from newsfeed.user.v1 import user_service_pb2 as pb
 
 from svckit.bus import Publisher
-from svckit.errors import Unavailable
 from svckit.keys import SigningKeys, StaticKeys
-from svckit.migrations import Component, migrate
+from svckit.migration_files import Component, migrate_when_there
+from svckit.migrations import migrate
 from svckit.page_tokens import PageTokens
-from svckit.postgres import Database, PostgresSettings, open_database
+from svckit.postgres import Database, open_database
 from svckit.postgres_outbox import COMPONENT as OUTBOX_COMPONENT
 from svckit.postgres_outbox import PostgresOutbox, RowKey
+from svckit.redis_publisher import open_publisher
 from svckit.relay import Relay
 from svckit.revocations import Revocations
 from svckit.server import Server, run_until_signal
@@ -35,14 +34,8 @@ from user_svc.sessions import Sessions
 from user_svc.settings import Settings
 from user_svc.store import Changes, PeopleStore
 
-logger = logging.getLogger(__name__)
-
 NAME = "user_svc"
-ROLES = ("api", "relay", "all")
 COMPONENT = Component(NAME, Path(__file__).parent / "migrations")
-DATABASE_POLL_S = 1.0
-
-Background = list[Coroutine[None, None, None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,21 +48,19 @@ class App:
     graph: Graph
     maintenance: Maintenance
     keys: SigningKeys
-    relay: Relay[RowKey] | None
+    relay: Relay[RowKey]
 
 
 @asynccontextmanager
-async def open_app(settings: Settings, publisher: Publisher | None = None) -> AsyncGenerator[App]:
-    """Waits for the database, brings its schema up to date and wires the use cases.
-
-    Without a publisher there is no relay: events stay in the outbox until there is one.
-    """
-    await _migrate_when_there(settings.postgres)
+async def open_app(settings: Settings, publisher: Publisher) -> AsyncGenerator[App]:
+    """Waits for the database, brings its schema up to date and wires the use cases."""
+    dsn = settings.postgres.url()
+    await migrate_when_there(lambda: migrate(dsn, [OUTBOX_COMPONENT, COMPONENT]))
     keys = SigningKeys(settings.user_keys_file)
     async with open_database(settings.postgres, NAME) as database:
         passwords = Passwords(settings.password_threads, settings.passwords_waiting_max)
-        relay = Relay(PostgresOutbox(database), publisher) if publisher else None
-        changes = Changes(database, relay.nudge if relay else _nothing)
+        relay = Relay(PostgresOutbox(database), publisher)
+        changes = Changes(database, relay.nudge)
         people, session_store = PeopleStore(database), SessionStore(database)
         graph_store = GraphStore(database)
         signer = UserTokenSigner(keys)
@@ -83,21 +74,22 @@ async def open_app(settings: Settings, publisher: Publisher | None = None) -> As
             passwords.close()
 
 
-async def run(settings: Settings, role: str, publisher: Publisher | None = None) -> None:
+async def run(settings: Settings, role: str) -> None:
     """Serves until a signal comes. The role `relay` serves nothing but health."""
-    async with open_app(settings, publisher) as app:
+    async with (
+        open_publisher(settings.bus) as publisher,
+        open_app(settings, publisher) as app,
+    ):
         revocations = Revocations(app.sessions.revocations)
         verifier = TokenVerifier(app.keys, StaticKeys(settings.service_keys_file), revocations)
-        background: Background = []
-        services: Mapping[ServiceDescriptor, object] = {}
+        background: list[Coroutine[None, None, None]] = []
+        services: dict[ServiceDescriptor, object] = {}
         if role in {"api", "all"}:
             await revocations.poll()
             background.append(revocations.run())
             services = servicers(app, settings)
         if role in {"relay", "all"}:
-            background.append(app.maintenance.run())
-            if app.relay is not None:
-                background.append(app.relay.run())
+            background += [app.maintenance.run(), app.relay.run()]
         server = Server(settings.server, settings.port, verifier, services, [app.database.ping])
         await run_until_signal(server, background)
 
@@ -111,25 +103,6 @@ def servicers(app: App, settings: Settings) -> dict[ServiceDescriptor, object]:
         services["UserService"]: UserServicer(app.accounts, page_tokens),
         services["GraphService"]: GraphServicer(app.graph, page_tokens),
     }
-
-
-async def _migrate_when_there(settings: PostgresSettings) -> None:
-    waiting = False
-    while True:
-        try:
-            applied = await migrate(settings.url(), [OUTBOX_COMPONENT, COMPONENT])
-        except Unavailable as error:
-            if not waiting:
-                logger.warning("waiting_for_database", extra={"error": repr(error.__cause__)})
-            waiting = True
-            await asyncio.sleep(DATABASE_POLL_S)
-        else:
-            logger.info("schema_ready", extra={"applied": [str(each) for each in applied]})
-            return
-
-
-def _nothing() -> None:
-    """Nobody waits for commits."""
 
 
 def _now() -> datetime:

@@ -5,6 +5,8 @@ from pathlib import Path
 
 from svckit.page_tokens import KEY_BYTES_MIN as PAGE_TOKEN_KEY_LENGTH_MIN
 from svckit.postgres import PostgresSettings
+from svckit.program import ProcessSettings
+from svckit.redis_bus import BusSettings
 from svckit.server import ServerSettings
 from svckit.settings import PORT_MAX, Secret, SettingsError, setting
 
@@ -13,15 +15,11 @@ from svckit.settings import PORT_MAX, Secret, SettingsError, setting
 class Settings:
     """All settings of the program."""
 
+    process: ProcessSettings
     server: ServerSettings
     postgres: PostgresSettings
+    bus: BusSettings
     port: int = setting("USER_SVC_PORT", "gRPC port", 50051, at_least=0, at_most=PORT_MAX)
-    metrics_port: int = setting(
-        "USER_SVC_METRICS_PORT", "port of /metrics; 0 = off", 0, at_least=0, at_most=PORT_MAX
-    )
-    log_level: str = setting(
-        "LOG_LEVEL", "from here on is logged", "info", choices=("debug", "info", "warning", "error")
-    )
     user_keys_file: Path = setting(
         "USER_TOKEN_KEYS_FILE", "JWK set with the private keys that sign people's tokens"
     )
@@ -36,9 +34,6 @@ class Settings:
     )
     passwords_waiting_max: int = setting(
         "PASSWORDS_WAITING_MAX", "passwords that wait to be hashed", 100, at_least=0
-    )
-    otlp_endpoint: str = setting(
-        "OTEL_EXPORTER_OTLP_ENDPOINT", "where traces go; all OTEL_* are read by the SDK", ""
     )
 
     def __post_init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Every rpc of user_svc, called as everybody: the answer is the one that the contract says."""
+"""Every rpc that is served, called as everybody: the answer is the one that the contract says."""
 
 import asyncio
 import re
@@ -9,6 +9,7 @@ from uuid import UUID
 import grpc
 import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool
+from google.protobuf.message import Message
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from newsfeed.user.v1 import user_service_pb2 as pb
 
@@ -16,17 +17,20 @@ from svckit.ids import new_id
 from svckit.rpc import CallLimits, RpcTable
 from svckit.tokens import Role, UserTokenSigner
 from tests.contract.contract_descriptors import RPC_LIST, Rpc
+from tests.support.content_stack import ContentStack
 from tests.support.forgeries import REVOKED_SESSION_ID, forgeries, genuine, genuine_service
 from tests.support.polling import until
 from tests.support.refusals import refusal, refusal_of
 from tests.support.rpc import NamedRoles, Servicer, bearer
+from tests.support.sensible_content_requests import CONTENT_REQUESTS
 from tests.support.sensible_requests import REQUESTS
 from tests.support.user_stack import Client, Person, UserStack
 
 Metadata = Sequence[tuple[str, str]]
 
 USER_RPCS = [rpc for rpc in RPC_LIST if rpc.service.startswith("newsfeed.user.v1.")]
-EVERY_RPC = pytest.mark.parametrize("rpc", USER_RPCS, ids=lambda rpc: rpc.name)
+CONTENT_RPCS = [rpc for rpc in RPC_LIST if rpc.service.startswith("newsfeed.content.v1.")]
+EVERY_RPC = pytest.mark.parametrize("rpc", USER_RPCS + CONTENT_RPCS, ids=lambda rpc: rpc.name)
 
 PEOPLE = ("user", "other user", "moderator", "admin")
 ALLOWED = {
@@ -37,7 +41,12 @@ ALLOWED = {
     "SERVICE": {"service"},
 }
 # What belongs to somebody: on top of its access rule it is for these only.
-OWNERS_ONLY = {"UserService.DeleteUser": {"user", "admin"}}
+OWNERS_ONLY = {
+    "UserService.DeleteUser": {"user", "admin"},
+    "ContentService.UpdatePost": {"user"},
+    "ContentService.DeletePost": {"user", "moderator", "admin"},
+    "ContentService.DeleteComment": {"user", "moderator", "admin"},
+}
 
 # Headers that other systems trust; {admin} becomes an admin's id.
 CLAIMS = [
@@ -56,12 +65,23 @@ CLAIMS = [
 
 
 def key_of(rpc: Rpc) -> str:
-    return rpc.full_name.removeprefix("newsfeed.user.v1.")
+    return ".".join(rpc.full_name.split(".")[-2:])
 
 
-async def answer(stack: UserStack, rpc: Rpc, data: bytes, metadata: Metadata) -> str:
+async def request_for(stack: ContentStack, rpc: Rpc, owner: Person) -> Message:
+    if rpc in CONTENT_RPCS:
+        return await CONTENT_REQUESTS[key_of(rpc)](stack, owner)
+    return await REQUESTS[key_of(rpc)](stack.people, owner)
+
+
+async def digest(stack: ContentStack) -> tuple[object, object]:
+    return await stack.digest(), await stack.people.digest()
+
+
+async def answer(stack: ContentStack, rpc: Rpc, data: bytes, metadata: Metadata) -> str:
+    call_raw = stack.call_raw if rpc in CONTENT_RPCS else stack.people.call_raw
     try:
-        await stack.call_raw(key_of(rpc), data, metadata)
+        await call_raw(key_of(rpc), data, metadata)
     except grpc.aio.AioRpcError as error:
         return refusal_of(error).says
     return "OK"
@@ -95,11 +115,11 @@ async def admin_beside_another(stack: UserStack) -> Person:
     return await stack.sign_up_with_role(pb.ROLE_ADMIN, "admin")
 
 
-async def request_that_is_repeatable(stack: UserStack, rpc: Rpc, person: Person) -> bytes:
+async def request_that_is_repeatable(stack: ContentStack, rpc: Rpc, person: Person) -> bytes:
     """Sensible where nobody may make it; empty where anybody may, so that it changes nothing."""
     if rpc.access == "PUBLIC":
         return b""
-    return (await REQUESTS[key_of(rpc)](stack, person)).SerializeToString()
+    return (await request_for(stack, rpc, person)).SerializeToString()
 
 
 def expired(stack: UserStack, user_id: UUID) -> dict[str, str]:
@@ -122,30 +142,34 @@ async def circle_of_people(stack: UserStack) -> list[Person]:
 
 def test_every_rpc_has_a_request_to_walk_with() -> None:
     assert set(REQUESTS) == {key_of(rpc) for rpc in USER_RPCS}
+    assert set(CONTENT_REQUESTS) == {key_of(rpc) for rpc in CONTENT_RPCS}
 
 
 @EVERY_RPC
 async def test_each_kind_of_caller_gets_what_the_contract_says(
-    user_stack: UserStack, rpc: Rpc
+    content_stack: ContentStack, rpc: Rpc
 ) -> None:
+    user_stack = content_stack.people
     answers = {}
     for name in ("nobody", *PEOPLE, "service"):
         user = await user_stack.sign_up("user")  # anew: some rpcs use their caller up
         caller = user if name == "user" else await client(user_stack, name)
-        data = (await REQUESTS[key_of(rpc)](user_stack, user)).SerializeToString()
-        answers[name] = await answer(user_stack, rpc, data, caller.metadata)
+        data = (await request_for(content_stack, rpc, user)).SerializeToString()
+        answers[name] = await answer(content_stack, rpc, data, caller.metadata)
     assert answers == {name: expected_answer(rpc, name) for name in answers}
 
 
 @EVERY_RPC
-async def test_no_forged_or_expired_token_passes(user_stack: UserStack, rpc: Rpc) -> None:
+async def test_no_forged_or_expired_token_passes(content_stack: ContentStack, rpc: Rpc) -> None:
+    user_stack = content_stack.people
     admin = await admin_beside_another(user_stack)
     user_keys, service_keys = user_stack.app.keys, user_stack.service_keys
     now, user_id = time.time(), UUID(admin.user_id)
-    user_stack.revocations.add(REVOKED_SESSION_ID)
+    for each in (user_stack, content_stack):
+        each.revocations.add(REVOKED_SESSION_ID)
     forged = forgeries(user_keys, service_keys, now, user_id) | expired(user_stack, user_id)
-    data = await request_that_is_repeatable(user_stack, rpc, admin)
-    as_nobody = await answer(user_stack, rpc, data, ())
+    data = await request_that_is_repeatable(content_stack, rpc, admin)
+    as_nobody = await answer(content_stack, rpc, data, ())
     expected = dict.fromkeys(forged, "UNAUTHENTICATED TOKEN_INVALID")
     expected["revoked session"] = "UNAUTHENTICATED TOKEN_REVOKED"
     for name in forged:
@@ -153,38 +177,41 @@ async def test_no_forged_or_expired_token_passes(user_stack: UserStack, rpc: Rpc
             expected[name] = "UNAUTHENTICATED TOKEN_EXPIRED"
     if rpc.access == "PUBLIC":  # no token is needed, so a bad one counts as none
         expected = dict.fromkeys(forged, as_nobody)
-    before = await user_stack.digest()
+    before = await digest(content_stack)
     headers = [bearer(token) for token in forged.values()]
     answers = await asyncio.gather(
-        *(answer(user_stack, rpc, data, metadata) for metadata in headers)
+        *(answer(content_stack, rpc, data, metadata) for metadata in headers)
     )
     assert dict(zip(forged, answers, strict=True)) == expected
-    assert await user_stack.digest() == before
+    assert await digest(content_stack) == before
     # What they were forged from is accepted: each was refused for what is wrong with it.
     of_service = genuine_service(service_keys, now)
     of_admin = genuine(user_keys, now, user_id)
     right = bearer(of_service if rpc.access == "SERVICE" else of_admin)
-    assert await answer(user_stack, rpc, data, right) == (
+    assert await answer(content_stack, rpc, data, right) == (
         as_nobody if rpc.access == "PUBLIC" else "OK"
     )
 
 
 @EVERY_RPC
-async def test_identity_in_metadata_counts_for_nothing(user_stack: UserStack, rpc: Rpc) -> None:
+async def test_identity_in_metadata_counts_for_nothing(
+    content_stack: ContentStack, rpc: Rpc
+) -> None:
+    user_stack = content_stack.people
     admin = await admin_beside_another(user_stack)
-    data = await request_that_is_repeatable(user_stack, rpc, admin)
+    data = await request_that_is_repeatable(content_stack, rpc, admin)
     claims = [(key, value.format(admin=admin.user_id)) for key, value in CLAIMS]
-    as_nobody = await answer(user_stack, rpc, data, ())
-    before = await user_stack.digest()
+    as_nobody = await answer(content_stack, rpc, data, ())
+    before = await digest(content_stack)
     for metadata in ([claim] for claim in claims):
-        assert await answer(user_stack, rpc, data, metadata) == as_nobody, metadata
-    assert await answer(user_stack, rpc, data, claims) == as_nobody
+        assert await answer(content_stack, rpc, data, metadata) == as_nobody, metadata
+    assert await answer(content_stack, rpc, data, claims) == as_nobody
     if rpc.access in {"ADMIN", "SERVICE"}:
         user = await user_stack.sign_up("user")
-        before = await user_stack.digest()
-        denied = await answer(user_stack, rpc, data, [*user.metadata, *claims])
+        before = await digest(content_stack)
+        denied = await answer(content_stack, rpc, data, [*user.metadata, *claims])
         assert denied == "PERMISSION_DENIED PERMISSION_DENIED"
-    assert await user_stack.digest() == before
+    assert await digest(content_stack) == before
 
 
 async def test_one_is_who_the_token_says_whatever_else_is_said(user_stack: UserStack) -> None:

@@ -39,7 +39,11 @@ class Cli:
         self.data_dir = data_dir
         self.port = free_port()
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(STORE_VARIABLES)}
-        own = {"DATA_DIR": str(data_dir), "USER_SVC_PORT": str(self.port)}
+        own = {
+            "DATA_DIR": str(data_dir),
+            "USER_SVC_PORT": str(self.port),
+            "CONTENT_SVC_PORT": str(free_port()),
+        }
         self.environment = {**inherited, **own, **settings}
 
     async def run(self, arguments: Sequence[str], settings: Mapping[str, str]) -> Answer:
@@ -115,7 +119,7 @@ async def test_stores_for_tests_can_do_what_the_services_need(
 
 async def test_up_again_changes_nothing(stack: Cli) -> None:
     before = stack.pids()
-    assert set(before) == {"PostgreSQL", "Valkey", "MongoDB", "user_svc"}
+    assert set(before) == {"PostgreSQL", "Valkey", "MongoDB", "user_svc", "content_svc"}
     output = await stack.succeed("up")
     assert stack.pids() == before
     assert "started" not in output
@@ -187,11 +191,12 @@ async def test_a_taken_port_is_named_with_its_holder_and_a_remedy(stack: Cli) ->
 
 async def test_another_port_moves_the_program_alone(stack: Cli) -> None:
     before, port = stack.pids(), free_port()
-    await stack.succeed("up", USER_SVC_PORT=str(port))
+    address = stack.records()["content_svc"].url
+    await stack.succeed("up", CONTENT_SVC_PORT=str(port))
     after = stack.pids()
-    assert {name for name in after if after[name] != before[name]} == {"user_svc"}
+    assert {name for name in after if after[name] != before[name]} == {"content_svc"}
     assert not is_free(port)
-    assert is_free(stack.port)
+    assert is_free(int(address.rpartition(":")[2]))
     await stack.succeed("up")
 
 
@@ -213,16 +218,16 @@ async def test_two_stacks_run_side_by_side(stack: Cli, tmp_path: Path) -> None:
     try:
         # Two commands at once on one stack: one works, the other waits and finds it done.
         outputs = await asyncio.gather(other.succeed("up"), other.succeed("up"))
-        assert sum(output.count(" started  ") for output in outputs) == 4
-        assert sum(output.count(" runs  ") for output in outputs) == 4
+        assert sum(output.count(" started  ") for output in outputs) == 5
+        assert sum(output.count(" runs  ") for output in outputs) == 5
         urls = {record.url for cli in (stack, other) for record in cli.records().values()}
-        assert len(urls) == 8
+        assert len(urls) == 10
         stopped = await other.succeed("down")
         assert stopped.index("user_svc") < stopped.index("PostgreSQL")
         assert other.pids() == {}
         assert "Nothing runs" in await other.succeed("down")
         assert stack.pids() == before
-        assert (await stack.succeed("status")).count(" runs  ") == 4
+        assert (await stack.succeed("status")).count(" runs  ") == 5
     finally:
         await other.succeed("reset", "--yes")
 
@@ -236,7 +241,7 @@ async def test_given_stores_are_used_and_left_alone(tmp_path: Path, given: dict[
     cli = Cli(tmp_path / "data", **given)
     output = await cli.succeed("up")
     assert output.count(" given  ") == 3
-    assert set(cli.pids()) == {"user_svc"}
+    assert set(cli.pids()) == {"user_svc", "content_svc"}
     await cli.succeed("reset", "--yes")
     async with Redis.from_url(given["REDIS_URL"]) as redis:
         assert await redis.ping()

@@ -11,7 +11,8 @@ import asyncpg
 import pytest
 
 from svckit.errors import DeadlineExceeded, Unavailable
-from svckit.migrations import Component, MigrationError, migrate
+from svckit.migration_files import Component, MigrationError
+from svckit.migrations import migrate
 from svckit.postgres import (
     CheckViolation,
     Connection,

@@ -4,10 +4,6 @@ The fields come from the descriptors: a new one is tested without being listed. 
 refused with a reason and the field's name, never with INTERNAL, and changes nothing.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
-import grpc
 import pytest
 from google.protobuf.descriptor import FieldDescriptor, MethodDescriptor
 from google.protobuf.message import Message
@@ -15,12 +11,11 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from newsfeed.options.v1 import options_pb2
 from newsfeed.user.v1 import user_service_pb2 as pb
 
-from tests.support.refusals import refusal, refusal_of
+from tests.support.bad_values import BAD, INVALID_FIELD, NO_UTF8, OK, Case, check
+from tests.support.refusals import refusal
 from tests.support.sensible_requests import REQUESTS
 from tests.support.user_stack import PASSWORD, Client, Person, UserStack
 
-OK = "OK"
-INVALID_FIELD = "INVALID_ARGUMENT INVALID_FIELD"
 WRONG_CREDENTIALS = "UNAUTHENTICATED WRONG_CREDENTIALS"
 
 GOOD = {
@@ -40,25 +35,6 @@ GOOD = {
     "user_id": "01934f5e-7c1a-7d3b-9a52-0c6f4be1d2a7",
     "user_ids": "01934f5e-7c1a-7d3b-9a52-0c6f4be1d2a7",
     "viewer_id": "01934f5e-7c1a-7d3b-9a52-0c6f4be1d2a7",
-}
-# Put in the place of a good value, or (with {}) around one.
-BAD = {
-    "empty": "",
-    "too long": "x" * 2_001,
-    "1 MB": "x" * 2**20,
-    "1 MB of four-byte characters": "\U0001f600" * 2**18,
-    "NUL": "{}\0",
-    "control character": "{}\x07{}",
-    "escape sequence": "\x1b[2J{}",
-    "bidirectional override": "{}\u202e{}",
-    "bidirectional isolate": "\u2066{}",
-    "invisible character": "{}\u200b{}",
-    "byte order mark": "\ufeff{}",
-    "noncharacter": "{}\uffff",
-    "private use": "{}\ue000",
-    "tag character": "{}\U000e0041",
-    "only spaces": " " * 12,
-    "only wide spaces": "\u3000" * 12,
 }
 HARMLESS_IN_SECRETS = {name for name, value in BAD.items() if "{}" in value} - {"NUL"}
 BLANK = {"only spaces", "only wide spaces"}
@@ -80,13 +56,6 @@ PECULIAR: dict[str, dict[str, str]] = {
     "avatar_url": {"empty": OK},
     "ListUsers.query": dict.fromkeys(BLANK | {"empty"}, OK),
 }
-NO_UTF8 = {
-    "lone surrogate": b"\xed\xa0\x80",
-    "NUL in two bytes": b"\xc0\x80?",
-    "cut off": b"??\xf0",
-    "never UTF-8": b"\xff\xfe\xfd",
-}
-
 METHODS = {
     f"{service.name}.{method.name}": method
     for service in pb.DESCRIPTOR.services_by_name.values()
@@ -100,16 +69,6 @@ def every_field(kind: int) -> pytest.MarkDecorator:
     found = [(rpc, field) for rpc, field in FIELDS if field.type == kind]
     ids = [f"{rpc.partition('.')[2]}.{field.name}" for rpc, field in found]
     return pytest.mark.parametrize(("rpc", "field"), found, ids=ids)
-
-
-@dataclass(frozen=True)
-class Case:
-    """A request with one bad value, by whom it is sent, and what comes of it."""
-
-    name: str
-    client: Client
-    data: bytes
-    expected: str
 
 
 async def client_for(stack: UserStack, method: MethodDescriptor, owner: Person) -> Client:
@@ -138,30 +97,6 @@ async def with_value(
     else:
         setattr(request, field.name, value)
     return await client_for(stack, METHODS[rpc], owner), request
-
-
-async def says(stack: UserStack, rpc: str, case: Case, named: str) -> str:
-    """The answer; an INVALID_ARGUMENT has to name the field that is wrong, and no other."""
-    try:
-        await stack.call_raw(rpc, case.data, case.client.metadata)
-    except grpc.aio.AioRpcError as error:
-        refused = refusal_of(error)
-        if refused.code is grpc.StatusCode.INVALID_ARGUMENT:
-            assert refused.fields == (named,), case.name
-        return refused.says
-    return OK
-
-
-async def check(stack: UserStack, rpc: str, cases: Sequence[Case], named: str) -> None:
-    """Every case is answered as expected, and what is refused changes nothing."""
-    refused = [case for case in cases if case.expected != OK]
-    before = await stack.digest()
-    answers = {case.name: await says(stack, rpc, case, named) for case in refused}
-    assert answers == {case.name: case.expected for case in refused}
-    assert await stack.digest() == before
-    for case in cases:
-        if case.expected == OK:
-            assert await says(stack, rpc, case, named) == OK, case.name
 
 
 @every_field(FieldDescriptor.TYPE_STRING)

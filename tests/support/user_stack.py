@@ -28,6 +28,7 @@ from newsfeed.user.v1.user_service_pb2_grpc import (
 
 from svckit.bus import Publisher
 from svckit.keys import SigningKeys, StaticKeys, ensure_key_file, write_public_set
+from svckit.redis_publisher import RedisPublisher
 from svckit.revocations import Revocations
 from svckit.server import Server
 from svckit.settings import load
@@ -53,13 +54,13 @@ class Client:
 
     def __init__(self, channel: grpc.aio.Channel, token: str | None) -> None:
         self.metadata = bearer(token) if token else ()
-        signed = cast("grpc.aio.Channel", _SignedChannel(channel, self.metadata))
+        signed = cast("grpc.aio.Channel", SignedChannel(channel, self.metadata))
         self.auth = AuthServiceStub(signed)
         self.users = UserServiceStub(signed)
         self.graph = GraphServiceStub(signed)
 
 
-class _SignedChannel:
+class SignedChannel:
     """As much of a channel as stubs use; adds the metadata to every call."""
 
     def __init__(self, channel: grpc.aio.Channel, metadata: tuple[tuple[str, str], ...]) -> None:
@@ -101,6 +102,7 @@ class Person(Client):
 @dataclass(frozen=True)
 class UserStack:
     app: App
+    address: str
     channel: grpc.aio.Channel
     revocations: Revocations
     service_keys: SigningKeys
@@ -195,6 +197,7 @@ async def open_user_stack(
     write_public_set([service_keys_file], folder / "services.json")
     environ = {
         "POSTGRES_DSN": dsn,
+        "BUS_REDIS_URL": "redis://127.0.0.1:1/0",  # nobody: events stay in the outbox
         "BIND_HOST": "127.0.0.1",
         "USER_TOKEN_KEYS_FILE": str(folder / "people.json"),
         "SERVICE_JWKS_FILE": str(folder / "services.json"),
@@ -204,7 +207,7 @@ async def open_user_stack(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(passwords, "MEMORY_KIB", 8)
         patch.setattr(passwords, "ITERATIONS", 1)
-        async with open_app(settings, publisher) as app:
+        async with open_app(settings, publisher or RedisPublisher(settings.bus)) as app:
             revocations = Revocations(app.sessions.revocations)
             verifier = TokenVerifier(app.keys, StaticKeys(settings.service_keys_file), revocations)
             services = servicers(app, settings)
@@ -212,10 +215,10 @@ async def open_user_stack(
                 Server(settings.server, 0, verifier, services, [app.database.ping]) as server,
                 in_background(revocations.run()),
                 in_background(server.watch_health()),
-                grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel,
+                grpc.aio.insecure_channel(address := f"127.0.0.1:{server.port}") as channel,
             ):
                 keys = SigningKeys(service_keys_file)
-                yield UserStack(app, channel, revocations, keys, itertools.count(1))
+                yield UserStack(app, address, channel, revocations, keys, itertools.count(1))
 
 
 @asynccontextmanager

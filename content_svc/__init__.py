@@ -1,0 +1,1 @@
+"""Posts, shares, comments and likes (MongoDB)."""

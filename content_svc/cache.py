@@ -1,0 +1,86 @@
+"""Posts in memory, in front of the store: for batch reads, of which feeds make many.
+
+A post is kept as the bytes in which it goes out: to build a message of each would cost as much as
+all the rest of a call. Bounded in entries, and in age: what another process changed is seen after
+`AGE_S` at the latest, what this process changed at once. Posts are never cached for a viewer, so
+there is nothing in here that one may see and another may not.
+"""
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from content_svc.model import Post, PostId
+
+ENTRIES_MAX = 20_000
+AGE_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class CachedPost:
+    """A post for those who pass it on as it is."""
+
+    encoded: bytes
+    shared_post_id: PostId | None
+    read_at_s: float
+
+
+class PostCache:
+    """Reads through; `read` joins what is asked for at the same moment, as `PostStore` does."""
+
+    def __init__(
+        self,
+        read: Callable[[PostId], Awaitable[Post | None]],
+        encode: Callable[[Post], bytes],
+        clock_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._read = read
+        self._encode = encode
+        self._clock_s = clock_s
+        self._entries: OrderedDict[UUID, CachedPost] = OrderedDict()
+        self._forgotten = 0
+
+    async def get(self, post_ids: Iterable[UUID]) -> dict[UUID, CachedPost]:
+        """Those that are there, by their ids."""
+        now_s = self._clock_s()
+        found: dict[UUID, CachedPost] = {}
+        missing: dict[UUID, None] = {}
+        for post_id in post_ids:
+            entry = self._entries.get(post_id)
+            if entry is not None and now_s - entry.read_at_s < AGE_S:
+                found[post_id] = entry
+            else:
+                missing[post_id] = None
+        if missing:
+            found |= await self._read_all([*missing], now_s)
+        return found
+
+    def forget(self, post_id: PostId) -> None:
+        self._forgotten += 1
+        self._entries.pop(post_id, None)
+
+    async def _read_all(self, post_ids: Sequence[UUID], now_s: float) -> dict[UUID, CachedPost]:
+        forgotten = self._forgotten
+        posts = await asyncio.gather(*(self._read(PostId(each)) for each in post_ids))
+        read: dict[UUID, CachedPost] = {
+            post.post_id: CachedPost(self._encode(post), post.shared_post_id, now_s)
+            for post in posts
+            if post is not None
+        }
+        # What was read before somebody changed it must not outlive the change.
+        if forgotten == self._forgotten:
+            self._remember(read)
+        return read
+
+    def _remember(self, read: Mapping[UUID, CachedPost]) -> None:
+        for post_id, entry in read.items():
+            self._entries[post_id] = entry
+            self._entries.move_to_end(post_id)
+        while len(self._entries) > ENTRIES_MAX:
+            self._entries.popitem(last=False)
+
+    def __len__(self) -> int:
+        return len(self._entries)

@@ -1,0 +1,41 @@
+"""What content_svc does about events of others: when a person is deleted, so is what they made."""
+
+from collections.abc import Callable
+from uuid import UUID
+
+from google.protobuf.message import DecodeError
+from newsfeed.events.v1 import events_pb2 as pb
+
+from content_svc.events import SCHEMA_VERSION
+from content_svc.model import Purge, PurgeKind
+from content_svc.purge_store import PurgeStore
+from content_svc.store import Change, Changes
+from svckit.bus import BusEvent, Fence, Handler, Undecodable
+
+GROUP = "content_svc"
+
+
+class PeopleEvents(Handler):
+    """Notes that there is something to purge; the work is `Maintenance`'s."""
+
+    types = frozenset({"UserDeleted"})
+
+    def __init__(self, changes: Changes, purges: PurgeStore, clock_ms: Callable[[], int]) -> None:
+        self._changes = changes
+        self._purges = purges
+        self._clock_ms = clock_ms
+
+    async def handle(self, event: BusEvent, fence: Fence) -> None:  # noqa: ARG002 harmless twice
+        try:
+            message = pb.Event.FromString(event.payload)
+        except DecodeError as error:
+            raise Undecodable(event.type) from error
+        if message.schema_version > SCHEMA_VERSION:
+            raise Undecodable(f"schema version {message.schema_version}")
+        user_id = UUID(message.user_deleted.user_id)
+        purge = Purge(PurgeKind.USER, user_id, self._clock_ms())
+
+        async def note(change: Change) -> None:
+            await self._purges.add(change, purge)
+
+        await self._changes.run(note)

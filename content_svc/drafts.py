@@ -1,0 +1,93 @@
+"""What a client sends for a post, checked field by field: for a new one, and for a change."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from newsfeed.content.v1 import content_service_pb2 as pb
+
+from content_svc import model
+from content_svc.events import MEDIA_KINDS
+from content_svc.model import Location, Media, MediaKind, Post
+from content_svc.posts import Draft
+from content_svc.texts import check_tags
+from svckit.validation import Fields
+
+_KINDS_BY_NUMBER = {number: kind for kind, number in MEDIA_KINDS.items()}
+_METADATA_PATHS = ("metadata.tags", "metadata.location", "metadata.media")
+_PATHS = ("content", "metadata", *_METADATA_PATHS)
+
+
+def draft_of(
+    fields: Fields,
+    content: str,
+    metadata: pb.PostMetadata,
+    paths_are_served: bool,  # noqa: FBT001
+) -> Draft:
+    return Draft(
+        content=model.check_content(fields, content, may_be_empty=True),
+        given_tags=check_tags(fields, metadata.tags),
+        location=_location(fields, metadata),
+        media=_media(fields, metadata, paths_are_served),
+    )
+
+
+def merger_of(
+    fields: Fields,
+    request: pb.UpdatePostRequest,
+    paths_are_served: bool,  # noqa: FBT001
+) -> Callable[[Post], Draft]:
+    """What the request makes of a post: the fields it means are new, the others stay."""
+    meant = _meant_paths(fields, request)
+    sent = draft_of(fields, request.content, request.metadata, paths_are_served)
+
+    def merge(post: Post) -> Draft:
+        draft = Draft(post.content, post.given_tags, post.location, post.media)
+        if "content" in meant:
+            draft = replace(draft, content=sent.content)
+        if "metadata.tags" in meant:
+            draft = replace(draft, given_tags=sent.given_tags)
+        if "metadata.location" in meant:
+            draft = replace(draft, location=sent.location)
+        if "metadata.media" in meant:
+            draft = replace(draft, media=sent.media)
+        if not (draft.content or draft.media or post.shared_post_id):
+            still = Fields()
+            still.refuse("content", "must not be empty without media")
+            still.check()
+        return draft
+
+    return merge
+
+
+def _meant_paths(fields: Fields, request: pb.UpdatePostRequest) -> set[str]:
+    """The mask; without one, the fields that are present."""
+    if request.HasField("update_mask"):
+        paths = set(request.update_mask.paths)
+        if not paths <= set(_PATHS):
+            fields.refuse("update_mask", f"may name {', '.join(_PATHS)} only")
+    else:
+        paths = {name for name in ("content", "metadata") if request.HasField(name)}
+    return paths | (set(_METADATA_PATHS) if "metadata" in paths else set())
+
+
+def _location(fields: Fields, metadata: pb.PostMetadata) -> Location | None:
+    if not metadata.HasField("location"):
+        return None
+    sent = metadata.location
+    return model.check_location(fields, sent.latitude, sent.longitude, sent.name)
+
+
+def _media(
+    fields: Fields,
+    metadata: pb.PostMetadata,
+    paths_are_served: bool,  # noqa: FBT001
+) -> tuple[Media, ...]:
+    model.check_media_count(fields, metadata.media)
+    checked = []
+    for index, sent in enumerate(metadata.media[: model.MEDIA_MAX]):
+        kind = _KINDS_BY_NUMBER.get(sent.kind)
+        if kind is None:
+            fields.refuse(f"metadata.media[{index}].kind", "must be an image, a video or audio")
+        media = Media(sent.url, kind or MediaKind.IMAGE, sent.width, sent.height, sent.alt)
+        checked.append(model.check_media(fields, index, media, paths_are_served=paths_are_served))
+    return tuple(checked)

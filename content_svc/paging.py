@@ -1,0 +1,37 @@
+"""Pages of a list from which some things must be left out."""
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from content_svc.model import Place
+
+REFILLS_MAX = 3
+
+T = TypeVar("T")
+Page = tuple[list[T], Place | None]
+"""Some things, newest first, and where to go on; None = there are no more."""
+
+
+async def filled_page(
+    fetch: Callable[[Place, int], Awaitable[Page[T]]],
+    keep: Callable[[list[T]], Awaitable[list[T]]],
+    before: Place,
+    limit: int,
+) -> Page[T]:
+    """Leaves out what `keep` does not keep and fills up, a bounded number of times.
+
+    A page that could not be filled goes on where it stopped looking; only the end is the end.
+    """
+    page: list[T] = []
+    place: Place | None = before
+    refills = 0
+    while place is not None and len(page) < limit and refills <= REFILLS_MAX:
+        found, place = await fetch(place, limit - len(page))
+        page += await keep(found)
+        refills += 1
+    return page, place
+
+
+def page_of(found: list[T], limit: int, place_of: Callable[[T], Place]) -> Page[T]:
+    """What a range of an index gave: fewer than asked for means that there are no more."""
+    return found, place_of(found[-1]) if len(found) == limit else None

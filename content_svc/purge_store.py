@@ -1,0 +1,30 @@
+"""What is still to be removed after a post or a person was deleted, in MongoDB.
+
+A purge is written with the deletion and goes when its work is done, so that who is cut off leaves
+the rest to the next one.
+"""
+
+from content_svc.model import Purge, PurgeKind
+from content_svc.store import Change
+from svckit.mongo import Mongo
+
+PURGES = "purges"
+
+
+class PurgeStore:
+    """All calls about purges."""
+
+    def __init__(self, mongo: Mongo) -> None:
+        self._purges = mongo.collection(PURGES)
+
+    async def add(self, change: Change, purge: Purge) -> None:
+        """Adding it again changes nothing."""
+        document = {"_id": purge.of_id, "kind": purge.kind, "since_ms": purge.since_ms}
+        await change.transaction.collection(PURGES).insert_if_absent(document)
+
+    async def oldest(self, limit: int) -> list[Purge]:
+        found = await self._purges.find({}, sort={"since_ms": 1}, limit=limit)
+        return [Purge(PurgeKind(each["kind"]), each["_id"], each["since_ms"]) for each in found]
+
+    async def done(self, purge: Purge) -> None:
+        await self._purges.delete({"_id": purge.of_id})

@@ -1,0 +1,86 @@
+"""What is read from a text: #tags, @names and the words that a search finds it by.
+
+Letters are those of any script, with the marks that belong to them. What goes beyond a bound is
+plain text, no error.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+
+from content_svc.model import TAGS_MAX
+from svckit.validation import Fields
+
+MENTIONS_MAX = 10
+TAG_LENGTH_MAX = 50
+WORD_LENGTH_MAX = 50
+
+# `\w` lacks the marks of scripts that write vowels as such.
+_MARKS = "".join(
+    chr(code) for code in range(0x300, 0xFE30) if unicodedata.category(chr(code)) in {"Mn", "Mc"}
+)
+_LETTER = rf"[\w{_MARKS}]"
+_HASH = "[#\uff03]"
+_TAG = re.compile(rf"\w{_LETTER}{{0,{TAG_LENGTH_MAX - 1}}}")
+_TAG_IN_TEXT = re.compile(
+    rf"{_HASH}(?<!{_LETTER}{_HASH})(?<![#\uff03&/]{_HASH})({_TAG.pattern})(?!{_LETTER})"
+)
+_NAME_IN_TEXT = re.compile(rf"@(?<!{_LETTER}@)(?<![@./]@)([A-Za-z0-9_]{{3,30}})(?!{_LETTER}|@)")
+_RUN = re.compile(rf"{_LETTER}+")
+# Scripts without spaces between words: each sign is a word.
+_SIGNS = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+_SIGN_OR_RUN = re.compile(rf"[{_SIGNS}]|[^{_SIGNS}]+")
+
+
+def tags_in(text: str) -> list[str]:
+    return _distinct(_lowered(match[1]) for match in _TAG_IN_TEXT.finditer(text))
+
+
+def all_tags(given: Sequence[str], text: str) -> tuple[str, ...]:
+    """The given ones, then those of the text while there is room."""
+    return tuple(_distinct([*given, *tags_in(text)])[:TAGS_MAX])
+
+
+def names_in(text: str) -> list[str]:
+    """The usernames that may be mentioned, as they stand there, each person once."""
+    names: dict[str, str] = {}
+    for match in _NAME_IN_TEXT.finditer(text):
+        names.setdefault(match[1].lower(), match[1])
+    return list(names.values())[:MENTIONS_MAX]
+
+
+def words_in(text: str) -> tuple[str, ...]:
+    """Each word once, as it is searched for: whatever its case and its width."""
+    runs = _RUN.findall(unicodedata.normalize("NFKC", text).casefold())
+    words = (
+        word for run in runs for word in ([run] if run.isascii() else _SIGN_OR_RUN.findall(run))
+    )
+    return tuple(_distinct(word[:WORD_LENGTH_MAX] for word in words))
+
+
+def check_tag(fields: Fields, field: str, value: str) -> str:
+    """A tag as it is stored and looked up; a leading # is taken off."""
+    tag = ""
+    if len(value) <= 4 * TAG_LENGTH_MAX:
+        tag = _lowered(unicodedata.normalize("NFC", value.strip()).removeprefix("#"))
+    if not _TAG.fullmatch(tag):
+        fields.refuse(field, f"must be 1-{TAG_LENGTH_MAX} letters, digits or _")
+    return tag
+
+
+def check_tags(fields: Fields, values: Sequence[str]) -> tuple[str, ...]:
+    if len(values) > TAGS_MAX:
+        fields.refuse("metadata.tags", f"must be at most {TAGS_MAX}")
+        return ()
+    checked = [
+        check_tag(fields, f"metadata.tags[{index}]", value) for index, value in enumerate(values)
+    ]
+    return tuple(_distinct(checked))
+
+
+def _lowered(tag: str) -> str:
+    return unicodedata.normalize("NFC", tag.lower())
+
+
+def _distinct(items: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(items))

@@ -1,0 +1,78 @@
+"""What can go wrong with MongoDB, in words of ours: the driver's errors go no further than here."""
+
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from pymongo.errors import (
+    BulkWriteError,
+    ConnectionFailure,
+    OperationFailure,
+    PyMongoError,
+    ServerSelectionTimeoutError,
+    WaitQueueTimeoutError,
+)
+
+from svckit.errors import Aborted, DeadlineExceeded, Unavailable
+
+_DUPLICATE_KEY = 11000
+_OUTRUN = {112, 239, 246}  # WriteConflict, SnapshotTooOld, SnapshotUnavailable
+
+
+class DuplicateKey(Exception):
+    """The same key is there already; inside a transaction the transaction is over."""
+
+    def __init__(self, fields: tuple[str, ...]) -> None:
+        super().__init__(", ".join(fields))
+        self.fields = fields
+
+
+class TransactionConflict(Aborted):
+    """The server rolled the transaction back for another's sake: nothing of it happened."""
+
+
+def unavailable() -> Unavailable:
+    return Unavailable(dependency="mongodb")
+
+
+@contextmanager
+def driver_errors(on_silence: Callable[[], None]) -> Generator[None]:
+    """What the driver raises in the block leaves it as an error of ours.
+
+    `on_silence` is told when the server is gone, or does not answer.
+    """
+    try:
+        yield
+    except PyMongoError as error:
+        if isinstance(error, ConnectionFailure):
+            on_silence()
+        translated = _translate(error)
+        if translated is None:
+            raise
+        raise translated from error
+    except TimeoutError as error:
+        on_silence()
+        raise DeadlineExceeded(dependency="mongodb") from error
+
+
+def _translate(error: PyMongoError) -> Exception | None:
+    """None = a mistake in the call, which is for the log."""
+    details = _details(error)
+    if details.get("code") == _DUPLICATE_KEY:
+        return DuplicateKey(tuple(details.get("keyPattern", ())))
+    if isinstance(error, (ServerSelectionTimeoutError, WaitQueueTimeoutError)):
+        return unavailable()
+    if error.timeout:
+        return DeadlineExceeded(dependency="mongodb")
+    if error.has_error_label("TransientTransactionError") or details.get("code") in _OUTRUN:
+        return TransactionConflict()
+    if isinstance(error, ConnectionFailure):
+        return unavailable()
+    return None
+
+
+def _details(error: PyMongoError) -> Mapping[str, Any]:
+    """What the server said; of several writes, about the first that failed."""
+    if isinstance(error, BulkWriteError):
+        return next(iter(error.details.get("writeErrors", ())), error.details)
+    return (error.details if isinstance(error, OperationFailure) else None) or {}

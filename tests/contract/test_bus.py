@@ -1,0 +1,248 @@
+"""The suites of the event bus on its engines: Redis Streams, on Valkey from the wheel.
+
+TEST_REDIS_SERVER names the program of another server that speaks Redis (Debian's redis-server 7.0,
+say): then all of it runs on that too, and fails if it is not there.
+"""
+
+import asyncio
+import json
+import os
+import shutil
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import pytest
+
+from devstack import valkey
+from devstack.servers import Server
+from devstack.store import Place, Store
+from devstack.stores import throwaway
+from svckit.bus import BusEvent, Undecodable
+from svckit.redis_bus import START, BusMismatch, Lease, RedisBus, place_of
+from svckit.redis_consumer import RedisConsumer
+from tests.contract.bus_crash_suite import BusCrashSuite
+from tests.contract.bus_engine import (
+    DELIVERY,
+    PARTITIONS,
+    BatchRecorder,
+    Recorder,
+    lanes_of,
+    letters,
+    record,
+    running,
+)
+from tests.contract.bus_failure_suite import BusFailureSuite
+from tests.contract.bus_suite import BusSuite
+from tests.contract.redis_engine import QUICK, RedisEngine
+from tests.support.clock import ManualClock
+from tests.support.polling import until
+
+OTHER_SERVER = os.environ.get("TEST_REDIS_SERVER")
+SERVERS = ["valkey", *([OTHER_SERVER] if OTHER_SERVER else [])]
+
+
+def other_server(program: str) -> Store:
+    """Like Valkey in every setting; only the program is another."""
+    path = shutil.which(program)
+    if path is None:
+        pytest.fail(f"TEST_REDIS_SERVER={program} is not there (apt-get install redis-server)")
+
+    async def prepare(place: Place) -> Server:
+        server = await valkey.prepare(place)
+        return replace(server, name=program, command=(path, *server.command[1:]))
+
+    return Store(program, "", prepare, valkey.ping)
+
+
+@pytest.fixture(scope="module", params=SERVERS)
+async def server_url(request: pytest.FixtureRequest) -> AsyncIterator[str]:
+    name: str = request.param
+    async with throwaway(valkey.STORE if name == "valkey" else other_server(name)) as url:
+        yield url
+
+
+@pytest.fixture
+async def engine(server_url: str) -> AsyncIterator[RedisEngine]:
+    engine = RedisEngine(server_url)
+    yield engine
+    await engine.close()
+
+
+class TestRedisBus(BusSuite):
+    """With everything well."""
+
+
+class TestRedisBusFailures(BusFailureSuite):
+    """With handlers that fail, and a bus that does."""
+
+
+class TestRedisBusCrashes(BusCrashSuite):
+    """With members that are killed and frozen."""
+
+
+class TestRedisLeases:
+    """What the scripts promise, whoever calls them and when."""
+
+    @pytest.fixture
+    async def bus(self, engine: RedisEngine) -> RedisBus:
+        return engine.bus()
+
+    @pytest.fixture
+    async def epoch(self, bus: RedisBus) -> str:
+        return await bus.open("group")
+
+    async def test_shares_are_even_to_one_and_nobody_takes_more(
+        self, bus: RedisBus, epoch: str
+    ) -> None:
+        share, leases = await bus.hold(epoch, "group", "a", 60, 0, [])
+        assert share == len(leases) == PARTITIONS
+        for name in ("b", "c"):
+            await bus.hold(epoch, "group", name, 60, 0, [])
+        await bus.release("group", [lease.fence for lease in leases])
+        for name in ("a", "b", "c"):
+            share, leases = await bus.hold(epoch, "group", name, 60, 0, [])
+            assert 1 <= share == len(leases) <= 2
+        await bus.leave("group", "a")
+        assert (await bus.hold(epoch, "group", "b", 60, 0, []))[0] == 2
+
+    async def test_owner_keeps_its_token_and_one_that_forgot_it_gets_a_new_one(
+        self, bus: RedisBus, epoch: str
+    ) -> None:
+        _, first = await bus.hold(epoch, "group", "a", 60, 0, [])
+        fences = [lease.fence for lease in first]
+        _, renewed = await bus.hold(epoch, "group", "a", 60, 0, fences)
+        _, restarted = await bus.hold(epoch, "group", "a", 60, 0, [])
+        assert renewed == first
+        assert len(restarted) == PARTITIONS
+        assert min(each.fence.token for each in restarted) > max(each.token for each in fences)
+        assert (await bus.hold(epoch, "group", "b", 60, 0, fences))[1] == []
+
+    async def test_tokens_rise_above_all_that_is_known_also_in_another_memory(
+        self, bus: RedisBus, epoch: str, engine: RedisEngine
+    ) -> None:
+        _, [before, *_] = await bus.hold(epoch, "group", "a", 60, 0, [])
+        await engine.empty()
+        _, [after, *_] = await bus.hold(await bus.open(), "group", "b", 60, 0, [])
+        assert after.fence.token > before.fence.token
+        await bus.release("group", [after.fence])
+        newest = after.fence.token + 10**9
+        _, [last, *_] = await bus.hold(await bus.open(), "group", "b", 60, newest, [])
+        assert last.fence.token == newest + 1
+
+    async def test_former_owner_can_do_nothing(self, bus: RedisBus, epoch: str) -> None:
+        await bus.publish(epoch, [record(lane) for lane in lanes_of(0, 3)])
+        [(_, entries)] = await bus.read({0: START}, 10, 0)
+        first, second, third = (place_of(entry_id) for entry_id, _ in entries)
+        _, [old, *_] = await bus.hold(epoch, "group", "frozen", 0.05, 0, [])
+        assert await bus.acknowledge(epoch, "group", [(old.fence, first)])
+
+        async def new_owner() -> list[Lease]:
+            return (await bus.hold(epoch, "group", "new", 60, 0, []))[1]
+
+        async def has_expired() -> bool:
+            return bool(await new_owner())
+
+        await until(has_expired)
+        [new, *_] = await new_owner()
+        assert (new.place, new.lag) == (first, 2)
+
+        assert not await bus.acknowledge(epoch, "group", [(old.fence, third)])
+        assert not await bus.set_aside("group", old.fence, second, ValueError())
+        await bus.release("group", [old.fence])
+        assert (await bus.hold(epoch, "group", "frozen", 60, 0, [old.fence]))[1] == []
+        assert await bus.acknowledge(epoch, "group", [(new.fence, second)])
+        assert await bus.acknowledge(epoch, "group", [(new.fence, first)])  # never backwards
+        assert not await bus.acknowledge("another epoch", "group", [(new.fence, third)])
+        [new, *_] = await new_owner()
+        assert (new.place, new.lag) == (second, 1)
+
+    async def test_number_of_partitions_is_fixed_by_the_first(
+        self, bus: RedisBus, engine: RedisEngine
+    ) -> None:
+        await bus.open()
+        other = RedisBus(replace(engine.settings(), partitions=PARTITIONS + 1))
+        engine.opened.append(other)
+        with pytest.raises(BusMismatch, match="the bus has 4 partitions, BUS_PARTITIONS is 5"):
+            await other.open()
+
+    async def test_entries_stay_in_order_when_the_clock_steps_back(
+        self, bus: RedisBus, epoch: str, engine: RedisEngine
+    ) -> None:
+        far_ahead = 9_000_000_000_000
+        await bus.redis.hset(f"{engine.prefix}:tails", "0", f"{far_ahead}-{7:013d}")
+        await bus.publish(epoch, [record(lane) for lane in lanes_of(0, 2)])
+        [(_, entries)] = await bus.read({0: START}, 10, 0)
+        assert [entry_id for entry_id, _ in entries] == [b"9000000000000-8", b"9000000000000-9"]
+
+    async def test_position_of_another_memory_is_not_one_of_this(
+        self, bus: RedisBus, epoch: str, engine: RedisEngine
+    ) -> None:
+        handler = BatchRecorder()
+        published = [record(lane) for lane in lanes_of(0, 3)]
+        await bus.redis.hset(f"{engine.prefix}:tails", "0", f"9000000000000-{7:013d}")
+        await bus.publish(epoch, published)
+        async with running(engine.consumer("group", handler, DELIVERY)):
+            await until(lambda: len(handler.done()) == 3)
+        await engine.empty()
+        await bus.publish(await bus.open(), published)
+        async with running(engine.consumer("group", handler, DELIVERY)):
+            await until(lambda: len(handler.done()) == 6)
+
+    async def test_nothing_is_handed_over_once_the_lease_has_run_out(
+        self, bus: RedisBus, epoch: str, engine: RedisEngine
+    ) -> None:
+        clock = ManualClock()
+        tokens: dict[bytes, int] = {}
+
+        async def freeze(event: BusEvent) -> None:
+            tokens.setdefault(event.payload, handler.fences[event.partition][-1])
+            if len(tokens) == 1:
+                clock.now_s += QUICK.lease_ttl_s
+
+        handler = Recorder(freeze)
+        await bus.publish(epoch, [record("lane", 1), record("lane", 2)])
+        consumer = RedisConsumer(engine.settings(), "group", handler, QUICK, clock)
+        async with running(consumer):
+            await until(lambda: len(tokens) == 2)
+        assert tokens[b"2"] > tokens[b"1"]
+
+
+async def redrive(url: str, *arguments: str) -> list[str]:
+    """The lines that the command writes."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "svckit.redrive", *arguments),
+        env={**os.environ, "BUS_REDIS_URL": url, "BUS_PARTITIONS": str(PARTITIONS)},
+        stdout=asyncio.subprocess.PIPE,
+    )
+    output, _ = await process.communicate()
+    assert process.returncode == 0
+    return output.decode().splitlines()
+
+
+async def test_command_lists_puts_back_and_drops_dead_letters(server_url: str) -> None:
+    async def fail(event: BusEvent) -> None:
+        raise Undecodable(f"number {event.payload.decode()}")
+
+    engine = RedisEngine(server_url, prefix="bus")
+    handler = Recorder(fail)
+    async with engine.publisher() as publisher, running(engine.consumer("g", handler, DELIVERY)):
+        await publisher.epoch()
+        await publisher.publish([record("lane", number) for number in range(3)])
+
+        async def are_set_aside() -> bool:
+            return len(await letters(engine)) == 3
+
+        await until(are_set_aside)
+    shown = [json.loads(line) for line in await redrive(server_url, "list")]
+    assert [each["text"] for each in shown] == ["number 0", "number 1", "number 2"]
+    assert {(each["group"], each["error"], each["lane"]) for each in shown} == {
+        ("g", "Undecodable", "lane")
+    }
+    assert await redrive(server_url, "drop", "--group", "other") == ["dropped: 0"]
+    assert await redrive(server_url, "redrive", "--group", "g", "--limit", "1") == ["put back: 1"]
+    assert await redrive(server_url, "drop") == ["dropped: 2"]
+    assert await redrive(server_url, "list") == []
+    assert await engine.kept() >= 1
+    await engine.empty()
+    await engine.close()

@@ -1,0 +1,177 @@
+"""The bus loses its memory under load, with a real outbox and relay: nothing that was committed is.
+
+Writers commit, the relay publishes, the handler waits; then all that the bus has taken and has not
+handed over is gone. What was handled in the end is compared with what was committed, by ids.
+"""
+
+import asyncio
+import shutil
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from uuid import UUID
+
+import psutil
+import pytest
+from redis.asyncio import Redis
+
+from devstack import valkey
+from devstack.servers import free_port, launch, stop
+from devstack.store import Place
+from svckit.bus import BusEvent, Fence, Handler
+from svckit.delivery import DeliverySettings
+from svckit.ids import new_id
+from svckit.migrations import migrate
+from svckit.outbox import OutboxRecord
+from svckit.postgres import Database, PostgresSettings, open_database
+from svckit.postgres_outbox import COMPONENT, PostgresOutbox, append
+from svckit.redis_bus import BusSettings
+from svckit.redis_consumer import ConsumerSettings, RedisConsumer
+from svckit.redis_publisher import RedisPublisher
+from svckit.relay import Relay, RelaySettings
+from svckit.settings import Secret
+from tests.support.polling import until
+
+WRITERS = 4
+WRITE_EVERY_S = 0.005
+LOSSES = 2
+BEHIND_EVENTS = 200  # on the bus and not yet handled when it is lost
+RELAY = RelaySettings(lease_ttl_s=1.0, lease_renew_s=0.2, publish_timeout_s=0.8)
+CONSUMER = ConsumerSettings(
+    DeliverySettings(events_max=20), lease_ttl_s=1.0, lease_renew_s=0.2, trim_every_s=0.5
+)
+
+
+class BusServer:
+    """A Valkey that keeps nothing on disk: killed, it comes back empty."""
+
+    def __init__(self, folder: Path) -> None:
+        self._place = Place(folder / "data", free_port(), folder / "log", durable=False)
+
+        self.url = ""
+
+    async def start(self) -> None:
+        server = await valkey.prepare(self._place)
+        self._child = await launch(server)
+        self.url = server.url
+
+    def lose_disk(self) -> None:
+        shutil.rmtree(self._place.folder)
+
+    async def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
+        await stop(psutil.Process(self._child.pid), how)
+        await asyncio.to_thread(self._child.wait)
+
+
+class GatedHandler(Handler):
+    """Handles nothing while `gate` is closed."""
+
+    def __init__(self) -> None:
+        self.gate = asyncio.Event()
+        self.handled: set[UUID] = set()
+
+    async def handle(self, event: BusEvent, fence: Fence) -> None:  # noqa: ARG002
+        await self.gate.wait()
+        self.handled.add(event.event_id)
+
+
+class Writers:
+    """Commit events, one a transaction, all the time."""
+
+    def __init__(self, database: Database, nudge: Callable[[], None]) -> None:
+        self._database = database
+        self._nudge = nudge
+        self.committed: set[UUID] = set()
+
+    async def run(self) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            for writer in range(WRITERS):
+                tasks.create_task(self._write(writer))
+
+    async def _write(self, writer: int) -> None:
+        while True:
+            record = OutboxRecord(new_id(), f"{writer}", "post", "1", "PostCreated", b"payload")
+            async with self._database.transaction() as connection:
+                await append(connection, [record])
+            self.committed.add(record.event_id)
+            self._nudge()
+            await asyncio.sleep(WRITE_EVERY_S)
+
+
+@pytest.fixture
+async def server(tmp_path: Path) -> AsyncIterator[BusServer]:
+    server = BusServer(tmp_path)
+    await server.start()
+    yield server
+    await server.stop()
+
+
+@pytest.fixture
+async def database(database_dsn: str) -> AsyncIterator[Database]:
+    await migrate(database_dsn, [COMPONENT])
+    async with open_database(PostgresSettings(dsn=Secret(database_dsn))) as database:
+        yield database
+
+
+@asynccontextmanager
+async def in_background(*work: Coroutine[None, None, None]) -> AsyncIterator[None]:
+    tasks = [asyncio.create_task(job) for job in work]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+    assert all(task.cancelled() for task in tasks)
+
+
+async def flush(server: BusServer) -> None:
+    async with Redis.from_url(server.url) as redis:
+        await redis.flushall()
+
+
+async def restart(server: BusServer) -> None:
+    await server.stop(signal.SIGKILL)
+    await server.start()
+
+
+async def restart_empty(server: BusServer) -> None:
+    await server.stop(signal.SIGKILL)
+    server.lose_disk()
+    await server.start()
+
+
+@pytest.mark.parametrize("lose_everything", [flush, restart, restart_empty])
+async def test_nothing_is_lost_when_the_bus_loses_its_memory_under_load(
+    server: BusServer,
+    database: Database,
+    lose_everything: Callable[[BusServer], Awaitable[None]],
+) -> None:
+    settings = BusSettings(redis_url=Secret(server.url), partitions=4)
+    publisher = RedisPublisher(settings)
+    relay = Relay(PostgresOutbox(database), publisher, RELAY)
+    handler, writers = GatedHandler(), Writers(database, relay.nudge)
+    consumer = RedisConsumer(settings, "group", handler, CONSUMER)
+
+    async def on_the_bus_only() -> set[UUID]:
+        rows = await database.fetch("SELECT id FROM outbox WHERE published_at IS NOT NULL")
+        return {row["id"] for row in rows} - handler.handled
+
+    async def has_much_to_lose() -> bool:
+        return len(await on_the_bus_only()) >= BEHIND_EVENTS
+
+    async with in_background(relay.run(), consumer.run()):
+        async with in_background(writers.run()):
+            for _ in range(LOSSES):
+                handler.gate.clear()
+                await until(has_much_to_lose, timeout_s=10)
+                await lose_everything(server)
+                lost = await on_the_bus_only()
+                assert len(lost) >= BEHIND_EVENTS
+                handler.gate.set()
+                await until(partial(lost.issubset, handler.handled), timeout_s=20)
+        await until(partial(writers.committed.issubset, handler.handled), timeout_s=20)
+    await publisher.close()
+    print(f"{len(writers.committed)} committed, all handled")  # noqa: T201

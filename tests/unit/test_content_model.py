@@ -1,0 +1,203 @@
+"""What a post may carry: media, places, tags; and what is read from its text."""
+
+import math
+from dataclasses import replace
+from uuid import UUID, uuid4
+
+import pytest
+
+from content_svc.model import (
+    Location,
+    Media,
+    MediaKind,
+    Mention,
+    Post,
+    PostId,
+    UserId,
+    check_location,
+    check_media,
+    post_digest,
+)
+from content_svc.texts import all_tags, check_tag, check_tags, names_in, tags_in, words_in
+from svckit.errors import InvalidArgument
+from svckit.validation import Fields
+
+ADA = UserId(UUID(int=1))
+
+
+def refused(fields: Fields) -> list[str]:
+    try:
+        fields.check()
+    except InvalidArgument as error:
+        return [violation.field for violation in error.violations]
+    return []
+
+
+def media(url: str) -> Media:
+    return Media(url, MediaKind.IMAGE)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://example.com",
+        "https://EXAMPLE.com:8443/a/b.jpg?x=1&y=[2]#top",
+        "https://xn--bcher-kva.example.co.uk/%E4%BD%A0",
+        "https://1.example.com/@user",
+        "https://example.com?q",
+    ],
+)
+def test_public_https_urls_are_media(url: str) -> None:
+    fields = Fields()
+    assert check_media(fields, 0, media(url), paths_are_served=False) == media(url)
+    assert refused(fields) == []
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        *("javascript:alert(1)", "file:///etc/passwd", "data:image/png;base64,AA", "ftp://a.com/x"),
+        *("http://example.com/a.jpg", "//example.com/a", "https:example.com", "https:///a"),
+        *("https://user@example.com/", "https://user:word@example.com/", "https://a.com@127.0.0.1/"),
+        *("https://127.0.0.1/", "https://10.0.0.1/", "https://169.254.169.254/latest/meta-data"),
+        *("https://2130706433/", "https://0x7f000001/", "https://0177.0.0.1/", "https://127.1/"),
+        *("https://0x7f.0.0.1/", "https://127.0.0.0x1/", "https://8.8.8.8/", "https://a.1/"),
+        *("https://[::1]/", "https://[::ffff:127.0.0.1]/", "https://[fe80::1%25eth0]/"),
+        *("https://localhost/", "https://a.localhost/", "https://metadata.google.internal/"),
+        *("https://printer.local/", "https://router.home.arpa/", "https://intranet/"),
+        *("https://localhost./", "https://127.0.0.1./", "https://example.com./"),
+        *("https://\uff11\uff12\uff17.0.0.1/", "https://127\u30020\u30020\u30021/", "https://ex\u00e4mple.com/"),
+        *("https://example.com\\@127.0.0.1/", "https://example.com/a b", "https://example.com/\n"),
+        *('https://example.com/"onload="', "https://example.com/<script>", "https://-a.com/"),
+        *("https://example.com:port/", "https://example.com:/", "https://exam_ple.com/"),
+        "https://example.com/" + "a" * 2000,
+    ],
+)  # fmt: skip
+def test_other_urls_are_refused(url: str) -> None:
+    fields = Fields()
+    check_media(fields, 3, media(url), paths_are_served=True)
+    assert refused(fields) == ["metadata.media[3].url"]
+
+
+def test_paths_are_media_where_they_are_served() -> None:
+    for path in ("photos/1.jpg", "a", "A-b_c/d.e~f/1"):
+        fields = Fields()
+        check_media(fields, 0, media(path), paths_are_served=True)
+        assert refused(fields) == []
+        check_media(fields, 0, media(path), paths_are_served=False)
+        assert refused(fields) == ["metadata.media[0].url"]
+    for path in ("/a", "a//b", "../a", "a/../b", "a/.b", "a/", "a%2e", "a:b", "a b", "a?b", "a\\b"):
+        fields = Fields()
+        check_media(fields, 0, media(path), paths_are_served=True)
+        assert refused(fields) == ["metadata.media[0].url"], path
+
+
+def test_sizes_and_descriptions_of_media_are_bounded() -> None:
+    item = replace(media("https://a.com/"), width=-1, height=65_536, alt="a" * 1_001)
+    fields = Fields()
+    check_media(fields, 0, item, paths_are_served=False)
+    assert refused(fields) == [f"metadata.media[0].{name}" for name in ("width", "height", "alt")]
+
+
+@pytest.mark.parametrize("degrees", [math.nan, math.inf, -math.inf, 180.001, -1e300])
+def test_no_place_off_the_earth(degrees: float) -> None:
+    fields = Fields()
+    check_location(fields, degrees, degrees, "")
+    assert refused(fields) == ["metadata.location.latitude", "metadata.location.longitude"]
+
+
+def test_ends_of_the_earth_are_places() -> None:
+    fields = Fields()
+    assert check_location(fields, -90.0, 180.0, " Pole ") == Location(-90.0, 180.0, "Pole")
+    assert refused(fields) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "tags"),
+    [
+        ("#Hello #hello, (#world)! #a_1", ["hello", "world", "a_1"]),
+        ("#\u0939\u093f\u0928\u094d\u0926\u0940 #日本語 \uff03\u00c4\u00d6 #\u0130",
+         ["\u0939\u093f\u0928\u094d\u0926\u0940", "日本語", "äö", "i\u0307"]),
+        ("#cafe\u0301", ["café"]),
+        ("a#b ##c &#39; /#d #", []),
+        ("#a#b #c-d", ["a", "c"]),
+        ("#" + "x" * 50, ["x" * 50]),
+        ("#" + "x" * 51, []),
+    ],
+)  # fmt: skip
+def test_tags_in_a_text(text: str, tags: list[str]) -> None:
+    assert tags_in(text) == tags
+
+
+def test_given_tags_come_first_and_all_are_bounded() -> None:
+    text = " ".join(f"#t{number}" for number in range(20))
+    assert all_tags(["z", "t3"], text) == ("z", "t3", *(f"t{n}" for n in (0, 1, 2, 4, 5, 6, 7, 8)))
+
+
+@pytest.mark.parametrize(
+    "tag", ["", "#", "##a", "a b", "a-b", "a.b", "$a", "\u0301", "x" * 51, "x" * 10**6]
+)
+def test_what_is_no_tag(tag: str) -> None:
+    fields = Fields()
+    check_tag(fields, "tag", tag)
+    assert refused(fields) == ["tag"]
+
+
+def test_given_tags_are_normal_and_bounded() -> None:
+    fields = Fields()
+    assert check_tags(fields, ["#Ada", "ada", " \u00c9 "]) == ("ada", "é")
+    assert refused(fields) == []
+    check_tags(fields, ["a"] * 1_000)
+    assert refused(fields) == ["metadata.tags"]
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("@Bob, (@carol) @bob @BOB", ["Bob", "carol"]),
+        ("ada@example.com a.@ada x/@ada @@ada @ada@example.com", []),
+        ("@al @" + "x" * 31 + " @adaé", []),
+        ("@alice_1. @bob!", ["alice_1", "bob"]),
+        (" ".join(f"@name{number}" for number in range(12)), [f"name{n}" for n in range(10)]),
+    ],
+)
+def test_names_in_a_text(text: str, names: list[str]) -> None:
+    assert names_in(text) == names
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("The the QUICK, brown_fox don't", ("the", "quick", "brown_fox", "don", "t")),
+        ("Straße \uff37\uff29\uff24\uff25 \ufb01n", ("strasse", "wide", "fin")),
+        ("你好world", ("你", "好", "world")),
+        ("$gt {'a.b': 1} .*", ("gt", "a", "b", "1")),
+        ("\u0939\u093f\u0928\u094d\u0926\u0940", ("\u0939\u093f\u0928\u094d\u0926\u0940",)),
+        ("x" * 60, ("x" * 50,)),
+        ("!? \N{PILE OF POO}", ()),
+    ],
+)
+def test_words_in_a_text(text: str, words: tuple[str, ...]) -> None:
+    assert words_in(text) == words
+
+
+def test_digest_is_of_what_the_client_sent_and_of_all_of_it() -> None:
+    post = Post(PostId(uuid4()), ADA, "hello", 1, 1)
+    made_later = replace(
+        post,
+        post_id=PostId(uuid4()),
+        create_time_ms=2,
+        update_time_ms=2,
+        tags=("read",),
+        mentions=(Mention(ADA, "ada"),),
+    )
+    assert post_digest(made_later) == post_digest(post)
+    others = [
+        replace(post, content="hello!"),
+        replace(post, given_tags=("a",)),
+        replace(post, location=Location(0.0, 0.0)),
+        replace(post, media=(media("a"),)),
+        replace(post, shared_post_id=PostId(uuid4())),
+    ]
+    assert len({post_digest(each) for each in [post, *others]}) == 6
