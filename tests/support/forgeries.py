@@ -290,7 +290,7 @@ def _wrong_roles(
 
 
 def _wrong_signatures(key: SigningKey, claims: Document) -> dict[str, str]:
-    token = assemble(_header(key), claims, key.private.sign)
+    token = _with_url_signs(key, claims)
     signed, _, signature = token.rpartition(".")
     header, _, _ = signed.partition(".")
     harmless = assemble(_header(key), claims | {"role": "user"}, key.private.sign)
@@ -341,6 +341,15 @@ def _wrong_shapes(key: SigningKey, claims: Document) -> dict[str, str]:
         "header's last bits changed": _respelled(_json(_header(key)), body, key.private.sign),
         "longer than 4 KiB": padded,
     }
+
+
+def _with_url_signs(key: SigningKey, claims: Document) -> str:
+    """A token whose signature looks otherwise in plain base64; now and then one does not."""
+    for number in range(1_000):
+        token = assemble(_header(key), claims | {"jti": f"token-{number}"}, key.private.sign)
+        if not token.rpartition(".")[2].isalnum():
+            return token
+    raise AssertionError("no signature of a thousand has a - or _")
 
 
 def _malleated(signature: bytes) -> bytes:
