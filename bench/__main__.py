@@ -68,17 +68,20 @@ def table(measures: Sequence[Measure]) -> str:
     return "\n".join(lines)
 
 
-def results(measures: Sequence[Measure], command: str) -> dict[str, object]:
-    return {
+def results(measures: Sequence[Measure], command: str) -> list[dict[str, object]]:
+    """Each with when and how it was taken; those not taken this time stay as they were."""
+    kept = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else []
+    taken = {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": command,
         "machine": f"{os.cpu_count()} x {platform.machine()}, {platform.system()}"
         f" {platform.release()}, Python {platform.python_version()}",
-        "measures": [
-            {**asdict(each), "median": each.median, "bar": each.bar, "passed": each.passed}
-            for each in measures
-        ],
     }
+    by_name = {each["name"]: each for each in kept}
+    for each in measures:
+        told = {"median": each.median, "bar": each.bar, "passed": each.passed}
+        by_name[each.name] = asdict(each) | told | taken
+    return list(by_name.values())
 
 
 def main() -> int:
