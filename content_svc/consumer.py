@@ -6,11 +6,11 @@ from uuid import UUID
 from google.protobuf.message import DecodeError
 from newsfeed.events.v1 import events_pb2 as pb
 
-from content_svc.events import SCHEMA_VERSION
 from content_svc.model import Purge, PurgeKind
 from content_svc.purge_store import PurgeStore
 from content_svc.store import Change, Changes
 from svckit.bus import BusEvent, Fence, Handler, Undecodable
+from svckit.events import SCHEMA_VERSION
 
 GROUP = "content_svc"
 

@@ -24,11 +24,9 @@ from content_svc.model import (
     PostId,
     UserId,
 )
-from svckit.context import current_call
-from svckit.ids import new_id
+from svckit.events import event_record
 from svckit.outbox import OutboxRecord
 
-SCHEMA_VERSION = 1
 AGGREGATE = "post"
 
 
@@ -206,19 +204,4 @@ def _text(made_id: UUID | None) -> str | None:
 
 
 def _record(lane: UUID, post_id: UUID, kind: str, event: pb.Event, now_ms: int) -> OutboxRecord:
-    call = current_call.get()
-    event_id = new_id()
-    event.event_id = str(event_id)
-    event.lane = str(lane)
-    event.occur_time.CopyFrom(timestamp_of_ms(now_ms))
-    event.schema_version = SCHEMA_VERSION
-    event.traceparent = call.traceparent if call and call.traceparent else ""
-    return OutboxRecord(
-        event_id=event_id,
-        lane=str(lane),
-        aggregate_type=AGGREGATE,
-        aggregate_id=str(post_id),
-        type=kind,
-        payload=event.SerializeToString(deterministic=True),
-        headers={"traceparent": event.traceparent} if event.traceparent else {},
-    )
+    return event_record(event, kind, lane, (AGGREGATE, post_id), timestamp_of_ms(now_ms))

@@ -14,7 +14,7 @@ from content_svc.likes import Likes
 from content_svc.model import NEWEST, CommentId, Place, Post, PostId, UserId
 from content_svc.posts import Posts
 from content_svc.texts import check_tag
-from svckit.context import current_caller
+from svckit.context import calling_user_id, current_caller
 from svckit.ids import ID_BYTES, unpack_ids
 from svckit.page_tokens import PageTokens, page_size
 from svckit.tokens import Role
@@ -228,10 +228,7 @@ def batch_of_one(post: Post, media_base_url: str) -> bytes:
 
 
 def calling_user() -> UserId:
-    """The person who calls; an rpc for people has one."""
-    user_id = current_caller().user_id
-    assert user_id is not None
-    return UserId(user_id)
+    return UserId(calling_user_id())
 
 
 def _is_moderator() -> bool:

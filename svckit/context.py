@@ -7,6 +7,7 @@ waits for (relays, folding, purges) runs without one.
 import time
 from contextvars import ContextVar
 from dataclasses import dataclass
+from uuid import UUID
 
 from svckit.errors import Unauthenticated
 from svckit.tokens import Caller
@@ -36,3 +37,10 @@ def current_caller() -> Caller:
     if call is None or call.caller is None:
         raise Unauthenticated
     return call.caller
+
+
+def calling_user_id() -> UUID:
+    """The person who calls; an rpc for people has one."""
+    user_id = current_caller().user_id
+    assert user_id is not None
+    return user_id

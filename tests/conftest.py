@@ -1,13 +1,16 @@
-"""Stores for every test that asks for one: started once per run, when the first test needs them."""
+"""Stores and running services for every test that asks: started when the first one needs them."""
 
 import uuid
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import asyncpg
 import pytest
 
 from devstack import mongo, postgres, valkey
 from devstack.stores import throwaway
+from tests.support.content_stack import ContentStack, open_content_stack
+from tests.support.user_stack import UserStack, open_user_stack
 
 
 @pytest.fixture(scope="session")
@@ -40,3 +43,24 @@ async def database_dsn(postgres_dsn: str) -> AsyncIterator[str]:
         await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
     finally:
         await connection.close()
+
+
+@pytest.fixture(scope="module")
+def keys_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("keys")
+
+
+@pytest.fixture(scope="module")
+async def user_stack(postgres_dsn: str, keys_folder: Path) -> AsyncIterator[UserStack]:
+    """Shared by the tests of a file, which keep out of each other's way by new people."""
+    async with open_user_stack(postgres_dsn, keys_folder) as stack:
+        yield stack
+
+
+@pytest.fixture(scope="module")
+async def content_stack(
+    mongodb_url: str, user_stack: UserStack, keys_folder: Path
+) -> AsyncIterator[ContentStack]:
+    """Beside the user_svc of the same file."""
+    async with open_content_stack(mongodb_url, user_stack, keys_folder) as stack:
+        yield stack

@@ -10,13 +10,11 @@ from uuid import UUID
 from newsfeed.events.v1 import events_pb2 as pb
 from newsfeed.user.v1 import user_service_pb2 as user_pb
 
-from svckit.context import current_call
-from svckit.ids import new_id
+from svckit.events import event_record
 from svckit.outbox import OutboxRecord
 from svckit.times import timestamp
 from user_svc.model import Role, User, UserId
 
-SCHEMA_VERSION = 1
 AGGREGATE = "user"
 
 
@@ -115,19 +113,4 @@ def public_user(user: User) -> user_pb.User:
 
 
 def _record(lane: UUID, kind: str, event: pb.Event, now: datetime) -> OutboxRecord:
-    call = current_call.get()
-    event_id = new_id()
-    event.event_id = str(event_id)
-    event.lane = str(lane)
-    event.occur_time.CopyFrom(timestamp(now))
-    event.schema_version = SCHEMA_VERSION
-    event.traceparent = call.traceparent if call and call.traceparent else ""
-    return OutboxRecord(
-        event_id=event_id,
-        lane=str(lane),
-        aggregate_type=AGGREGATE,
-        aggregate_id=str(lane),
-        type=kind,
-        payload=event.SerializeToString(deterministic=True),
-        headers={"traceparent": event.traceparent} if event.traceparent else {},
-    )
+    return event_record(event, kind, lane, (AGGREGATE, lane), timestamp(now))

@@ -5,7 +5,7 @@ from typing import Literal
 
 from newsfeed.user.v1 import user_service_pb2 as pb
 
-from svckit.context import current_caller
+from svckit.context import calling_user_id, current_caller
 from svckit.ids import MAX_ID
 from svckit.keys import SigningKeys, public_set
 from svckit.page_tokens import PageTokens, page_size
@@ -167,10 +167,7 @@ class UserServicer:
 
 
 def calling_user() -> UserId:
-    """The person who calls; an rpc for people has one."""
-    user_id = current_caller().user_id
-    assert user_id is not None
-    return UserId(user_id)
+    return UserId(calling_user_id())
 
 
 def parse_user_id(value: str) -> UserId:
