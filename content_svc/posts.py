@@ -9,6 +9,7 @@ from uuid import UUID
 from content_svc import events, metrics, model
 from content_svc.cache import CachedPost, PostCache
 from content_svc.clients import People
+from content_svc.creations import Creations
 from content_svc.like_store import LikeStore
 from content_svc.model import (
     Blocked,
@@ -65,6 +66,7 @@ class Posts:
         clock_ms: Callable[[], int],
     ) -> None:
         self._changes = changes
+        self._creations = Creations(changes, store)
         self._store = store
         self._likes = likes
         self._purges = purges
@@ -104,12 +106,8 @@ class Posts:
             post = replace(post, shared_author_id=await self._shareable(author_id, shared_post_id))
         post = replace(post, mentions=await self._people.mentioned(names_in(post.content)))
 
-        async def insert(change: Change) -> None:
-            await self._store.insert(change, post)
-            change.emit(*events.post_created(post, self._media_base_url))
-
         try:
-            await self._changes.run(insert)
+            await self._creations.create(post, events.post_created(post, self._media_base_url))
         except PostIdTaken:
             first = await self._store.first_of(post)
             if first is None:

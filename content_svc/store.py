@@ -92,12 +92,12 @@ class PostStore:
         self._posts = mongo.collection(POSTS)
         self._by_id = Batches(self._posts_by_id)
 
-    async def insert(self, change: Change, post: Post) -> None:
-        """Claims the id; `PostIdTaken` must end the transaction."""
+    async def insert(self, change: Change, *posts: Post) -> None:
+        """Claims the ids; `PostIdTaken` (of the first of them) must end the transaction."""
         try:
-            await change.transaction.collection(POSTS).insert(document_of(post))
+            await change.transaction.collection(POSTS).insert(*map(document_of, posts))
         except DuplicateKey as error:
-            raise PostIdTaken(post_id=str(post.post_id)) from error
+            raise PostIdTaken(post_id=str(posts[0].post_id)) from error
 
     async def first_of(self, post: Post) -> Post | None:
         """The live post that was made with this id by this author from this body."""
