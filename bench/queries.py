@@ -17,6 +17,7 @@ from user_svc.graph_store import GraphStore
 from user_svc.maintenance import FOLD_BATCH, PURGE_BATCH, SESSIONS_BATCH
 from user_svc.model import (
     BATCH_MAX,
+    HIDDEN_MAX,
     SESSIONS_PER_USER_MAX,
     STREAM_CHUNK_IDS,
     EdgeKind,
@@ -106,6 +107,8 @@ async def _ask_graph(recorder: PlanRecorder, world: World) -> None:
     others = world.ids[1 : BATCH_MAX + 1]
     await ask(store.relationships, busiest, others)
     await ask(store.viewer_graph, busiest)
+    await ask(store.hidden_ids, world.ids[:BATCH_MAX], HIDDEN_MAX)
+    await ask(store.hidden_ids, world.ids[:1], HIDDEN_MAX)
     await ask(store.followee_ids, busiest)
     await ask(store.follower_ids, hub, NIL_ID, STREAM_CHUNK_IDS)
     await ask(store.follower_ids, hub, world.ids[len(world.ids) // 2], STREAM_CHUNK_IDS)

@@ -105,3 +105,10 @@ class DeadlineExceeded(DomainError):
 
     reason = "DEADLINE_EXCEEDED"
     message = "The call took too long."
+
+
+class Unimplemented(DomainError):
+    """The contract has it, and this version does not do it yet."""
+
+    reason = "UNIMPLEMENTED"
+    message = "This is not there yet."

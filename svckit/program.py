@@ -17,8 +17,6 @@ from svckit.telemetry import configure_traces, start_metrics
 
 S = TypeVar("S")
 
-ROLES = ("api", "relay", "all")
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessSettings:
@@ -36,7 +34,9 @@ class ProcessSettings:
     )
 
 
-def parser_of(name: str, description: str, settings_class: type[Any]) -> argparse.ArgumentParser:
+def parser_of(
+    name: str, description: str, settings_class: type[Any], background_role: str = "relay"
+) -> argparse.ArgumentParser:
     """With `--role`; a program adds its own commands."""
     parser = argparse.ArgumentParser(
         prog=f"python -m {name}",
@@ -46,9 +46,10 @@ def parser_of(name: str, description: str, settings_class: type[Any]) -> argpars
     )
     parser.add_argument(
         "--role",
-        choices=ROLES,
+        choices=("api", background_role, "all"),
         default="all",
-        help="api = serves calls; relay = background work and events; all = both (default)",
+        help=f"api = serves calls; {background_role} = background work and events;"
+        " all = both (default)",
     )
     return parser
 

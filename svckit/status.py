@@ -28,9 +28,14 @@ _CODES: dict[type[errors.DomainError], grpc.StatusCode] = {
     errors.ResourceExhausted: grpc.StatusCode.RESOURCE_EXHAUSTED,
     errors.Unavailable: grpc.StatusCode.UNAVAILABLE,
     errors.DeadlineExceeded: grpc.StatusCode.DEADLINE_EXCEEDED,
+    errors.Unimplemented: grpc.StatusCode.UNIMPLEMENTED,
     errors.DomainError: grpc.StatusCode.INTERNAL,
 }
 _KINDS = {code: kind for kind, code in _CODES.items()}
+_PEERS_FAILURES = {
+    *(errors.DomainError, errors.Unimplemented),
+    *(errors.Unauthenticated, errors.Unavailable),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +114,7 @@ def to_domain_error(rpc_error: grpc.aio.AioRpcError, peer: str) -> errors.Domain
     token, nothing that our caller could mend) are its failure, not our caller's.
     """
     kind = _KINDS.get(rpc_error.code(), errors.DomainError)
-    if kind in {errors.DomainError, errors.Unauthenticated, errors.Unavailable}:
+    if kind in _PEERS_FAILURES:
         return errors.Unavailable(dependency=peer)
     reason, metadata, violations = None, {}, []
     for detail in rich_status(rpc_error).details:

@@ -183,5 +183,13 @@ class Graph:
     async def followee_ids(self, user_id: UserId) -> bytes:
         return await self._store.followee_ids(user_id)
 
+    async def hidden_ids(self, viewer_ids: Sequence[UUID]) -> list[bytes | None]:
+        """Who is hidden from each of the viewers, in their order; None = more than can be told.
+
+        In a large batch less can be told of each, so that the answer fits into a message.
+        """
+        share = model.HIDDEN_PER_ANSWER_MAX // max(len(viewer_ids), 1)
+        return await self._store.hidden_ids(viewer_ids, min(model.HIDDEN_MAX, share))
+
     async def viewer_graph(self, viewer_id: UserId) -> ViewerGraph:
         return await self._store.viewer_graph(viewer_id)

@@ -148,10 +148,7 @@ class GraphServicer:
     ) -> pb.BatchGetRelationshipsResponse:
         fields = Fields()
         viewer_id = UserId(fields.id("viewer_id", request.viewer_id))
-        if len(request.user_ids) > model.BATCH_MAX * ID_BYTES:
-            fields.refuse("user_ids", f"must be at most {model.BATCH_MAX} ids")
-        fields.check()
-        other_ids = unpack_ids(request.user_ids, "user_ids")
+        other_ids = _parse_batch(fields, "user_ids", request.user_ids)
         found = await self._graph.relationships(viewer_id, other_ids)
         return pb.BatchGetRelationshipsResponse(
             relationships=[
@@ -164,6 +161,18 @@ class GraphServicer:
                     exists=each.exists,
                 )
                 for each in found
+            ]
+        )
+
+    async def BatchGetHiddenIds(
+        self, request: pb.BatchGetHiddenIdsRequest
+    ) -> pb.BatchGetHiddenIdsResponse:
+        viewer_ids = _parse_batch(Fields(), "viewer_ids", request.viewer_ids)
+        found = await self._graph.hidden_ids(viewer_ids)
+        return pb.BatchGetHiddenIdsResponse(
+            hidden=[
+                pb.HiddenIds(truncated=True) if packed is None else pb.HiddenIds(user_ids=packed)
+                for packed in found
             ]
         )
 
@@ -181,6 +190,14 @@ class GraphServicer:
             read_time=timestamp(found.read_time),
             exists=found.exists,
         )
+
+
+def _parse_batch(fields: Fields, field: str, packed: bytes) -> list[UUID]:
+    """The ids of a batch, once all fields are well."""
+    if len(packed) > model.BATCH_MAX * ID_BYTES:
+        fields.refuse(field, f"must be at most {model.BATCH_MAX} ids")
+    fields.check()
+    return unpack_ids(packed, field)
 
 
 def _relationship(found: Relationship) -> pb.Relationship:

@@ -109,6 +109,22 @@ SELECT
     now()
 """
 
+_HIDDEN = f"""
+SELECT packed
+FROM unnest($1::uuid[]) WITH ORDINALITY AS viewer (viewer_id, place)
+CROSS JOIN LATERAL (
+    SELECT {_PACKED} AS packed FROM (
+        (SELECT blocked_id AS id FROM blocks WHERE blocker_id = viewer_id
+            ORDER BY blocked_id LIMIT $2)
+        UNION (SELECT blocker_id FROM blocks WHERE blocked_id = viewer_id
+            ORDER BY blocker_id LIMIT $2)
+        UNION (SELECT muted_id FROM mutes WHERE muter_id = viewer_id ORDER BY muted_id LIMIT $2)
+    ) AS ids
+    WHERE EXISTS (SELECT FROM users WHERE user_id = viewer_id AND delete_time IS NULL)
+) AS hidden
+ORDER BY place
+"""
+
 _FOLLOWER_CHUNK = f"""
 SELECT {_PACKED} FROM (
     SELECT follower_id AS id FROM follows
@@ -323,6 +339,11 @@ class GraphStore:
             muted_ids=muted,
             read_time=read_time,
         )
+
+    async def hidden_ids(self, viewer_ids: Sequence[UUID], limit: int) -> list[bytes | None]:
+        """For each viewer in their order, packed and ascending; None = more than the limit."""
+        rows = await self._database.fetch(_HIDDEN, viewer_ids, limit + 1)
+        return [packed if len(packed) <= limit * ID_BYTES else None for (packed,) in rows]
 
     async def suggestions(
         self, viewer_id: UserId, before: tuple[int, UUID], limit: int

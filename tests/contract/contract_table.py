@@ -39,6 +39,7 @@ RPCS: dict[str, dict[str, tuple[str, ...]]] = {
         "StreamFollowerIds": ("SERVICE",),
         "ListFolloweeIds": ("SERVICE",),
         "BatchGetRelationships": ("SERVICE",),
+        "BatchGetHiddenIds": ("SERVICE",),
         "GetViewerGraph": ("SERVICE",),
     },
     "newsfeed.content.v1.ContentService": {

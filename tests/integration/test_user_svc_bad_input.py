@@ -160,6 +160,7 @@ async def test_bad_enums(user_stack: UserStack, rpc: str, field: FieldDescriptor
 BAD_BYTES = {
     "StreamFollowerIds.after": (1, 15, 17, 32, 2**20),
     "BatchGetRelationships.user_ids": (1, 15, 17, 16 * 500 + 1, 16 * 501, 2**20),
+    "BatchGetHiddenIds.viewer_ids": (1, 15, 17, 16 * 500 + 1, 16 * 501, 2**20),
 }
 
 

@@ -7,7 +7,13 @@ from newsfeed.user.v1 import user_service_pb2 as pb
 
 from tests.support.refusals import refusal
 from tests.support.user_stack import Person, UserStack
-from user_svc.model import EDGES_MAX, STREAM_CHUNK_IDS
+from user_svc.model import (
+    BATCH_MAX,
+    EDGES_MAX,
+    HIDDEN_MAX,
+    HIDDEN_PER_ANSWER_MAX,
+    STREAM_CHUNK_IDS,
+)
 
 VERBS = ("Follow", "Unfollow", "Block", "Unblock", "Mute", "Unmute")
 NOBODY_ID = "01934f5e-7c1a-7d3b-9a52-0c6f4be1d2a7"
@@ -204,6 +210,74 @@ async def test_a_stream_of_followers_goes_on_where_it_broke(user_stack: UserStac
     assert (
         b"".join(await stream(user_stack, ada.user_id, after=UUID(ids[99]).bytes))
         == (b"".join(chunks)[100 * 16 :])
+    )
+
+
+async def hidden(stack: UserStack, viewer_ids: bytes) -> list[pb.HiddenIds]:
+    request = pb.BatchGetHiddenIdsRequest(viewer_ids=viewer_ids)
+    return list((await stack.service.graph.BatchGetHiddenIds(request)).hidden)
+
+
+BLOCKS = ("blocks", "blocker_id", "blocked_id")
+BLOCKED_BY = ("blocks", "blocked_id", "blocker_id")
+MUTES = ("mutes", "muter_id", "muted_id")
+
+
+async def insert_hidden(
+    stack: UserStack, viewer: Person, count: int, *kinds: tuple[str, str, str]
+) -> None:
+    """So many people, shared out among the kinds of edges."""
+    await insert_crowd(stack, count)
+    for rest, (table, actor, target) in enumerate(kinds):
+        await stack.app.database.execute(
+            f"INSERT INTO {table} ({actor}, {target}, create_time)"
+            " SELECT $1::text::uuid, user_id, now() FROM users WHERE username = ANY($2)",
+            viewer.user_id,
+            [f"crowd{n}" for n in range(1, count + 1) if n % len(kinds) == rest],
+        )
+
+
+async def test_hidden_from_one_is_who_blocks_or_is_blocked_or_muted(user_stack: UserStack) -> None:
+    """Each once, at once, and only to those two whom it is about."""
+    ada, bob = await two(user_stack)
+    carl, dora, eve = [await user_stack.sign_up(name) for name in ("carl", "dora", "eve")]
+    await ada.act("Block", bob)
+    await carl.act("Block", ada)
+    await ada.act("Mute", dora)
+    for verb in ("Block", "Mute"):
+        await ada.act(verb, eve)
+        await eve.act(verb, ada)
+    of_ada = b"".join(sorted(each.id_bytes for each in (bob, carl, dora, eve)))
+    viewers = (dora, ada, carl, bob)
+    found = await hidden(user_stack, b"".join(each.id_bytes for each in viewers))
+    expected = [b"", of_ada, ada.id_bytes, ada.id_bytes]
+    assert found == [pb.HiddenIds(user_ids=each) for each in expected]
+    await ada.act("Unblock", bob)
+    await eve.delete()
+    assert await hidden(user_stack, bob.id_bytes + eve.id_bytes) == [pb.HiddenIds()] * 2
+    assert await hidden(user_stack, b"") == []
+
+
+async def test_beyond_the_limit_services_learn_that_there_are_more(user_stack: UserStack) -> None:
+    ada, bob = await two(user_stack)
+    carl = await user_stack.sign_up("carl")
+    await insert_hidden(user_stack, ada, HIDDEN_MAX, BLOCKS, BLOCKED_BY, MUTES)
+    (all_of_them,) = await hidden(user_stack, ada.id_bytes)
+    ids = unpacked(all_of_them.user_ids)
+    assert (len(ids), ids == sorted(set(ids)), all_of_them.truncated) == (HIDDEN_MAX, True, False)
+    await ada.act("Mute", bob)
+    found = await hidden(user_stack, carl.id_bytes + ada.id_bytes + carl.id_bytes)
+    assert found == [pb.HiddenIds(), pb.HiddenIds(truncated=True), pb.HiddenIds()]
+
+
+async def test_the_largest_answer_fits_into_a_message(user_stack: UserStack) -> None:
+    ada, bob = await two(user_stack)
+    await insert_hidden(user_stack, ada, HIDDEN_PER_ANSWER_MAX // BATCH_MAX, MUTES)
+    found = await hidden(user_stack, ada.id_bytes * BATCH_MAX)
+    assert {len(each.user_ids) // 16 for each in found} == {HIDDEN_PER_ANSWER_MAX // BATCH_MAX}
+    await ada.act("Mute", bob)
+    assert await hidden(user_stack, ada.id_bytes * BATCH_MAX) == (
+        [pb.HiddenIds(truncated=True)] * BATCH_MAX
     )
 
 

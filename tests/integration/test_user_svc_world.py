@@ -116,6 +116,19 @@ async def test_what_services_read_for_fan_out_and_feeds(
         )
 
 
+async def test_who_is_hidden_from_whom(user_stack: UserStack, world: World) -> None:
+    """In the order asked, and of the deleted, the unknown and the asked twice too."""
+    await user_stack.settle()
+    people = [each.user_id for each in (*world.living, *world.dead)]
+    random.Random(SEED).shuffle(people)
+    asked = [*people, str(new_id()), people[0]]
+    request = pb.BatchGetHiddenIdsRequest(viewer_ids=pack_ids(map(UUID, asked)))
+    answer = await user_stack.service.graph.BatchGetHiddenIds(request)
+    expected = [packed(world.model.hidden(viewer)) for viewer in asked]
+    assert list(answer.hidden) == [pb.HiddenIds(user_ids=each) for each in expected]
+    assert sum(map(bool, expected)) > PEOPLE / 2
+
+
 async def test_suggestions(user_stack: UserStack, world: World) -> None:
     await user_stack.settle()
     some = 0

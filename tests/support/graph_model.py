@@ -58,6 +58,9 @@ class GraphModel:
     def muted(self, person: str) -> list[str]:
         return [target for actor, target in self.mutes if actor == person]
 
+    def hidden(self, person: str) -> set[str]:
+        return {*self.blocked(person), *self.blocked_by(person), *self.muted(person)}
+
     def relationship(self, viewer: str, other: str) -> dict[str, bool]:
         there, back = (viewer, other), (other, viewer)
         return {

@@ -111,6 +111,9 @@ REQUESTS: dict[str, MakeRequest] = {
             viewer_id=owner.user_id, user_ids=owner.id_bytes
         )
     ),
+    "GraphService.BatchGetHiddenIds": _about(
+        lambda owner: pb.BatchGetHiddenIdsRequest(viewer_ids=owner.id_bytes)
+    ),
     "GraphService.GetViewerGraph": _about(
         lambda owner: pb.GetViewerGraphRequest(viewer_id=owner.user_id)
     ),
