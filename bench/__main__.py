@@ -1,6 +1,6 @@
 """Takes the measures: a table on the terminal, and all values in bench/results.json.
 
-    python -m bench [--quick] [follow get stream login posts relay consume age]
+    python -m bench [--quick] [follow get stream login posts relay consume age fanout feed]
 
 Makes a PostgreSQL of its own (one that syncs to disk) with people and edges in it, and runs the
 real programs beside it, with the other stores that they need. Nothing is left behind but the
@@ -21,6 +21,8 @@ from pathlib import Path
 from bench.bus import age_of_events, consume_events, relay_events
 from bench.content import publish_and_read
 from bench.dataset import FULL, load, progress_bar
+from bench.fanout import fan_out
+from bench.feed import read_feeds
 from bench.follow import follow_at_once
 from bench.login import log_in
 from bench.measure import Measure, Site
@@ -38,6 +40,8 @@ MEASURES: Mapping[str, Callable[[Site], Awaitable[list[Measure]]]] = {
     "relay": relay_events,
     "consume": consume_events,
     "age": age_of_events,
+    "fanout": fan_out,
+    "feed": read_feeds,
 }
 QUICK = replace(FULL, follows=200_000, blocks=1_000, mutes=1_000, sessions=10_000)
 RESULTS = Path(__file__).parent / "results.json"

@@ -71,7 +71,7 @@ async def _get_batches(site: Site, program: Running, latest: Sequence[Post]) -> 
         site,
         program,
         BATCH_GET_POSTS,
-        site.bench.service_token(),
+        [site.bench.service_token()],
         requests,
         name="post.batch",
         at_least=0.5,
@@ -132,7 +132,7 @@ async def _create(site: Site, program: Running) -> list[Measure]:
         outcome = await generate(
             program.address,
             CREATE_POST,
-            site.bench.user_token(random.choice(site.world.ids)),
+            [site.bench.user_token(random.choice(site.world.ids))],
             requests,
             concurrency=CONCURRENCY,
             seconds=site.seconds,

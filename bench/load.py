@@ -2,7 +2,8 @@
 
     python -m bench.load PORT PATH CONCURRENCY SECONDS
 
-On standard input, in hex: the access token, and one or more requests, which are sent in turn.
+On standard input, in hex: how many access tokens there are, the tokens, and one or more requests.
+Both are used in turn.
 
 A gRPC client library costs about as much per call as the server, so on two cores the client would
 be what is measured. This one speaks just enough HTTP/2 on one connection: requests are prepared up
@@ -48,9 +49,13 @@ class Load(asyncio.Protocol):
     """Keeps so many calls in flight until the time is over; then `done` has the outcome."""
 
     def __init__(
-        self, headers: bytes, requests: Sequence[bytes], concurrency: int, seconds: float
+        self,
+        headers: Sequence[bytes],
+        requests: Sequence[bytes],
+        concurrency: int,
+        seconds: float,
     ) -> None:
-        self._headers = headers
+        self._headers = cycle(headers)
         self._messages = cycle([struct.pack(">BI", 0, len(each)) + each for each in requests])
         self._concurrency = concurrency
         self._seconds = seconds
@@ -127,7 +132,7 @@ class Load(asyncio.Protocol):
 
     def _request(self) -> bytes:
         stream, self._next_stream = self._next_stream, self._next_stream + 2
-        return frame(HEADERS, END_HEADERS, stream, self._headers) + frame(
+        return frame(HEADERS, END_HEADERS, stream, next(self._headers)) + frame(
             DATA, END_STREAM, stream, next(self._messages)
         )
 
@@ -167,8 +172,9 @@ def _window_update(credit: int) -> bytes:
 
 
 async def run(port: int, path: str, concurrency: int, seconds: float) -> Outcome:
-    token, *requests = (bytes.fromhex(line) for line in sys.stdin)
-    headers = request_headers(path, token.decode())
+    count, *lines = (bytes.fromhex(line) for line in sys.stdin)
+    tokens, requests = lines[: int(count)], lines[int(count) :]
+    headers = [request_headers(path, token.decode()) for token in tokens]
     loop = asyncio.get_running_loop()
     _, load = await loop.create_connection(
         lambda: Load(headers, requests, concurrency, seconds), HOST, port
@@ -179,7 +185,7 @@ async def run(port: int, path: str, concurrency: int, seconds: float) -> Outcome
 async def generate(
     address: str,
     path: str,
-    token: str,
+    tokens: Sequence[str],
     requests: Sequence[bytes],
     *,
     concurrency: int,
@@ -193,7 +199,8 @@ async def generate(
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
     )
-    lines = "\n".join(each.hex() for each in (token.encode(), *requests))
+    given = (str(len(tokens)).encode(), *(token.encode() for token in tokens), *requests)
+    lines = "\n".join(each.hex() for each in given)
     output, _ = await child.communicate(lines.encode())
     return Outcome(**json.loads(output))
 

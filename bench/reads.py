@@ -28,7 +28,7 @@ async def get_user(site: Site) -> list[Measure]:
     requests = [pb.GetUserRequest(user_id=str(each)).SerializeToString() for each in people]
     async with site.bench.run(**LONG_LIVED) as user_svc:
         return await beside_echo(
-            site, user_svc, GET_USER, token, requests, name="user.get", at_least=0.6
+            site, user_svc, GET_USER, [token], requests, name="user.get", at_least=0.6
         )
 
 
@@ -36,7 +36,7 @@ async def beside_echo(
     site: Site,
     program: Running,
     path: str,
-    token: str,
+    tokens: Sequence[str],
     requests: Sequence[bytes],
     *,
     name: str,
@@ -50,13 +50,13 @@ async def beside_echo(
     async def measure(server: Running) -> tuple[float, float]:
         cpu_s = _cpu_s(server.process)
         outcome = await generate(
-            server.address, path, token, requests, concurrency=CONCURRENCY, seconds=site.seconds
+            server.address, path, tokens, requests, concurrency=CONCURRENCY, seconds=site.seconds
         )
         assert outcome.errors == 0
         return outcome.per_s, 1e6 * (_cpu_s(server.process) - cpu_s) / outcome.calls
 
     async with grpc.aio.insecure_channel(program.address) as channel:
-        metadata = (("authorization", f"Bearer {token}"),)
+        metadata = (("authorization", f"Bearer {tokens[0]}"),)
         call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(path)
         response = await call(requests[0], metadata=metadata)
     told = LONG_LIVED | {

@@ -25,6 +25,7 @@ from svckit.tokens import Role, ServiceTokenSource, UserTokenSigner
 
 USER_SVC = "user_svc"
 CONTENT_SVC = "content_svc"
+FEED_SVC = "feed_svc"
 NO_BUS = "redis://127.0.0.1:1/0"  # events stay in the outbox
 
 
@@ -43,9 +44,13 @@ class Bench:
     def __init__(self, folder: Path, dsn: str) -> None:
         self.folder = folder
         self.dsn = dsn
-        self._user_svc = Program(USER_SVC, "USER_SVC_PORT", 0, signs_user_tokens=True)
-        self._content_svc = Program(CONTENT_SVC, "CONTENT_SVC_PORT", 0)
-        make_keys(self._keys, [self._user_svc, self._content_svc])
+        programs = (
+            Program(USER_SVC, "USER_SVC_PORT", 0, signs_user_tokens=True),
+            Program(CONTENT_SVC, "CONTENT_SVC_PORT", 0),
+            Program(FEED_SVC, "FEED_SVC_PORT", 0),
+        )
+        self._programs = {program.name: program for program in programs}
+        make_keys(self._keys, programs)
         self._signer = UserTokenSigner(SigningKeys(self._keys / "user_tokens.json"))
 
     @property
@@ -67,7 +72,7 @@ class Bench:
 
         It is told what devstack tells (what is no service: as to user_svc), and `environment`.
         """
-        told = self._content_svc if name == CONTENT_SVC else self._user_svc
+        told = self._programs.get(name, self._programs[USER_SVC])
         program = replace(told, port=free_port(), arguments=())
         log = self.folder / f"{name}.log"
         server = as_server(

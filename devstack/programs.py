@@ -12,7 +12,7 @@ from devstack.settings import StackSettings
 from svckit.health import require_serving
 from svckit.keys import ensure_key_file, write_public_set
 
-BUS_GROUPS = "content_svc"  # who reads the bus: kept for them before they first run
+BUS_GROUPS = "content_svc,feed_svc"  # who reads the bus: kept for them before they first run
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,7 @@ def all_programs(settings: StackSettings) -> tuple[Program, ...]:
     return (
         Program("user_svc", "USER_SVC_PORT", settings.user_svc_port, signs_user_tokens=True),
         Program("content_svc", "CONTENT_SVC_PORT", settings.content_svc_port),
+        Program("feed_svc", "FEED_SVC_PORT", settings.feed_svc_port),
     )
 
 

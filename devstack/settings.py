@@ -42,3 +42,6 @@ class StackSettings:
     content_svc_port: int = setting(
         "CONTENT_SVC_PORT", "gRPC port of content_svc", 50052, at_least=1, at_most=PORT_MAX
     )
+    feed_svc_port: int = setting(
+        "FEED_SVC_PORT", "gRPC port of feed_svc", 50053, at_least=1, at_most=PORT_MAX
+    )

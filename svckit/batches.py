@@ -34,13 +34,17 @@ class Batches(Generic[K, V]):
         self._next_at_s = 0.0
 
     async def get(self, key: K) -> V | None:
+        return await self.ask(key)
+
+    def ask(self, key: K) -> asyncio.Future[V | None]:
+        """The same for who has something else to do before the answer is needed."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[V | None] = loop.create_future()
         self._waiting.setdefault(key, []).append(future)
         if self._task is None or self._task.done():
             # In no call's context: it works for many, and outlives any of them.
             self._task = loop.create_task(self._load_waiting(loop), context=Context())
-        return await future
+        return future
 
     async def _load_waiting(self, loop: asyncio.AbstractEventLoop) -> None:
         while self._waiting:
@@ -54,6 +58,7 @@ class Batches(Generic[K, V]):
             except Exception as error:  # noqa: BLE001 whatever it is, it is for those who asked
                 for future in _unsettled(asked):
                     future.set_exception(error)
+                    future.exception()  # whoever asked may have given up since: no matter
             else:
                 for key, futures in asked.items():
                     for future in _unsettled({key: futures}):

@@ -2,16 +2,16 @@
 
 `ServiceChannel` is a `grpc.aio.Channel`, so generated stubs work on it unchanged. Each call gets a
 deadline (what is left of the call being served, or the default), the request id and trace of that
-call, and this program's own token. Servers that say they do not serve get none. Calls that the
-contract marks as idempotent are tried again when their server was unavailable, within a budget.
-Errors leave as domain errors.
+call, and a token: this program's own, or that of who is being served. Servers that say they do not
+serve get none. Calls that the contract marks as idempotent are tried again when their server was
+unavailable, within a budget. Errors leave as domain errors, or as what `translate` makes of them.
 """
 
 import asyncio
 import json
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Self, TypeVar, cast
 
@@ -64,14 +64,18 @@ class ServiceChannel:
     def __init__(
         self,
         target: str,
-        token: Callable[[], str] | None = None,
+        token: Callable[[], str | None] | None = None,
         timeout_s: float = 2.0,
         stream_timeout_s: float = 60.0,
+        *,
+        translate: Callable[[grpc.aio.AioRpcError, str], Exception] = to_domain_error,
+        options: Sequence[tuple[str, int]] = (),
     ) -> None:
         self._peer = target
         self._token = token
         self._timeout_s = timeout_s
         self._stream_timeout_s = stream_timeout_s
+        self._translate = translate
         self._budget = RetryBudget()
         self._channel = grpc.aio.insecure_channel(
             target,
@@ -84,6 +88,7 @@ class ServiceChannel:
                 ("grpc.initial_reconnect_backoff_ms", 100),
                 ("grpc.min_reconnect_backoff_ms", 100),
                 ("grpc.max_reconnect_backoff_ms", 2_000),
+                *options,
             ],
         )
 
@@ -121,7 +126,7 @@ class ServiceChannel:
                         and self._budget.spend()
                     )
                     if not may_retry:
-                        raise to_domain_error(error, self._peer) from error
+                        raise self._translate(error, self._peer) from error
                     await asyncio.sleep(backoff_s)
             raise AssertionError("the last attempt returns or raises")
 
@@ -140,7 +145,7 @@ class ServiceChannel:
                 async for response in responses:
                     yield response
             except grpc.aio.AioRpcError as error:
-                raise to_domain_error(error, self._peer) from error
+                raise self._translate(error, self._peer) from error
             finally:
                 responses.cancel()
 
@@ -164,8 +169,9 @@ class ServiceChannel:
 
     def _metadata(self, traceparent: str | None) -> Metadata:
         metadata: Metadata = ()
-        if self._token is not None:
-            metadata += (("authorization", f"Bearer {self._token()}"),)
+        token = self._token() if self._token is not None else None
+        if token is not None:
+            metadata += (("authorization", f"Bearer {token}"),)
         served = current_call.get()
         if served is not None:
             metadata += (("x-request-id", served.request_id),)

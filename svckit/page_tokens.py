@@ -22,6 +22,7 @@ TOKEN_LENGTH_MAX = 512
 
 KEY_BYTES_MIN = 32
 _MAC_BYTES = 16
+_as_json = json.JSONEncoder(separators=(",", ":"), default=str).encode
 
 
 class InvalidPageToken(InvalidArgument):
@@ -47,7 +48,7 @@ class PageTokens:
         self._key = key
 
     def encode(self, scope: Sequence[str], position: Sequence[int | str | UUID]) -> str:
-        body = json.dumps(position, separators=(",", ":"), default=str).encode()
+        body = _as_json(position).encode()
         token = base64.urlsafe_b64encode(self._mac(scope, body) + body).rstrip(b"=").decode()
         if len(token) > TOKEN_LENGTH_MAX:
             raise ValueError("the position is too long for a page token")

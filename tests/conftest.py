@@ -10,6 +10,7 @@ import pytest
 from devstack import mongo, postgres, valkey
 from devstack.stores import throwaway
 from tests.support.content_stack import ContentStack, open_content_stack
+from tests.support.feed_stack import FeedStack, open_feed_stack
 from tests.support.user_stack import UserStack, open_user_stack
 
 
@@ -63,4 +64,16 @@ async def content_stack(
 ) -> AsyncIterator[ContentStack]:
     """Beside the user_svc of the same file."""
     async with open_content_stack(mongodb_url, user_stack, keys_folder) as stack:
+        yield stack
+
+
+@pytest.fixture(scope="module")
+async def feed_stack(
+    redis_url: str, content_stack: ContentStack, keys_folder: Path
+) -> AsyncIterator[FeedStack]:
+    """Beside the other two of the same file, on a Redis of its own."""
+    async with (
+        throwaway(valkey.STORE) as feed_redis_url,
+        open_feed_stack(feed_redis_url, redis_url, content_stack, keys_folder) as stack,
+    ):
         yield stack

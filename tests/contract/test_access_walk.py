@@ -3,7 +3,8 @@
 import asyncio
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
 from uuid import UUID
 
 import grpc
@@ -18,11 +19,13 @@ from svckit.rpc import CallLimits, RpcTable
 from svckit.tokens import Role, UserTokenSigner
 from tests.contract.contract_descriptors import RPC_LIST, Rpc
 from tests.support.content_stack import ContentStack
+from tests.support.feed_stack import FeedStack, open_feed_stack
 from tests.support.forgeries import REVOKED_SESSION_ID, forgeries, genuine, genuine_service
 from tests.support.polling import until
 from tests.support.refusals import refusal, refusal_of
 from tests.support.rpc import NamedRoles, Servicer, bearer
 from tests.support.sensible_content_requests import CONTENT_REQUESTS
+from tests.support.sensible_feed_requests import FEED_REQUESTS, UNIMPLEMENTED
 from tests.support.sensible_requests import REQUESTS
 from tests.support.user_stack import Client, Person, UserStack
 
@@ -30,7 +33,10 @@ Metadata = Sequence[tuple[str, str]]
 
 USER_RPCS = [rpc for rpc in RPC_LIST if rpc.service.startswith("newsfeed.user.v1.")]
 CONTENT_RPCS = [rpc for rpc in RPC_LIST if rpc.service.startswith("newsfeed.content.v1.")]
-EVERY_RPC = pytest.mark.parametrize("rpc", USER_RPCS + CONTENT_RPCS, ids=lambda rpc: rpc.name)
+FEED_RPCS = [rpc for rpc in RPC_LIST if rpc.service.startswith("newsfeed.feed.v1.")]
+EVERY_RPC = pytest.mark.parametrize(
+    "rpc", USER_RPCS + CONTENT_RPCS + FEED_RPCS, ids=lambda rpc: rpc.name
+)
 
 PEOPLE = ("user", "other user", "moderator", "admin")
 ALLOWED = {
@@ -68,18 +74,30 @@ def key_of(rpc: Rpc) -> str:
     return ".".join(rpc.full_name.split(".")[-2:])
 
 
-async def request_for(stack: ContentStack, rpc: Rpc, owner: Person) -> Message:
+@pytest.fixture(scope="module")
+async def stack(
+    redis_url: str, content_stack: ContentStack, keys_folder: Path
+) -> AsyncIterator[FeedStack]:
+    """All three services, without traffic between them: what is stored changes by calls alone."""
+    opened = open_feed_stack(redis_url, redis_url, content_stack, keys_folder, has_traffic=False)
+    async with opened as feed_stack:
+        yield feed_stack
+
+
+async def request_for(stack: FeedStack, rpc: Rpc, owner: Person) -> Message:
+    if rpc in FEED_RPCS:
+        return FEED_REQUESTS[key_of(rpc)](owner)
     if rpc in CONTENT_RPCS:
-        return await CONTENT_REQUESTS[key_of(rpc)](stack, owner)
-    return await REQUESTS[key_of(rpc)](stack.people, owner)
+        return await CONTENT_REQUESTS[key_of(rpc)](stack.contents, owner)
+    return await REQUESTS[key_of(rpc)](stack.contents.people, owner)
 
 
-async def digest(stack: ContentStack) -> tuple[object, object]:
-    return await stack.digest(), await stack.people.digest()
-
-
-async def answer(stack: ContentStack, rpc: Rpc, data: bytes, metadata: Metadata) -> str:
-    call_raw = stack.call_raw if rpc in CONTENT_RPCS else stack.people.call_raw
+async def answer(stack: FeedStack, rpc: Rpc, data: bytes, metadata: Metadata) -> str:
+    call_raw = stack.contents.people.call_raw
+    if rpc in FEED_RPCS:
+        call_raw = stack.call_raw
+    elif rpc in CONTENT_RPCS:
+        call_raw = stack.contents.call_raw
     try:
         await call_raw(key_of(rpc), data, metadata)
     except grpc.aio.AioRpcError as error:
@@ -87,9 +105,13 @@ async def answer(stack: ContentStack, rpc: Rpc, data: bytes, metadata: Metadata)
     return "OK"
 
 
+def allowed_answer(rpc: Rpc) -> str:
+    return "UNIMPLEMENTED UNIMPLEMENTED" if key_of(rpc) in UNIMPLEMENTED else "OK"
+
+
 def expected_answer(rpc: Rpc, name: str) -> str:
     if name in OWNERS_ONLY.get(key_of(rpc), ALLOWED[rpc.access]):
-        return "OK"
+        return allowed_answer(rpc)
     if name == "nobody":
         return "UNAUTHENTICATED TOKEN_MISSING"
     return "PERMISSION_DENIED PERMISSION_DENIED"
@@ -115,7 +137,7 @@ async def admin_beside_another(stack: UserStack) -> Person:
     return await stack.sign_up_with_role(pb.ROLE_ADMIN, "admin")
 
 
-async def request_that_is_repeatable(stack: ContentStack, rpc: Rpc, person: Person) -> bytes:
+async def request_that_is_repeatable(stack: FeedStack, rpc: Rpc, person: Person) -> bytes:
     """Sensible where nobody may make it; empty where anybody may, so that it changes nothing."""
     if rpc.access == "PUBLIC":
         return b""
@@ -143,33 +165,32 @@ async def circle_of_people(stack: UserStack) -> list[Person]:
 def test_every_rpc_has_a_request_to_walk_with() -> None:
     assert set(REQUESTS) == {key_of(rpc) for rpc in USER_RPCS}
     assert set(CONTENT_REQUESTS) == {key_of(rpc) for rpc in CONTENT_RPCS}
+    assert set(FEED_REQUESTS) == {key_of(rpc) for rpc in FEED_RPCS}
 
 
 @EVERY_RPC
-async def test_each_kind_of_caller_gets_what_the_contract_says(
-    content_stack: ContentStack, rpc: Rpc
-) -> None:
-    user_stack = content_stack.people
+async def test_each_kind_of_caller_gets_what_the_contract_says(stack: FeedStack, rpc: Rpc) -> None:
+    user_stack = stack.contents.people
     answers = {}
     for name in ("nobody", *PEOPLE, "service"):
         user = await user_stack.sign_up("user")  # anew: some rpcs use their caller up
         caller = user if name == "user" else await client(user_stack, name)
-        data = (await request_for(content_stack, rpc, user)).SerializeToString()
-        answers[name] = await answer(content_stack, rpc, data, caller.metadata)
+        data = (await request_for(stack, rpc, user)).SerializeToString()
+        answers[name] = await answer(stack, rpc, data, caller.metadata)
     assert answers == {name: expected_answer(rpc, name) for name in answers}
 
 
 @EVERY_RPC
-async def test_no_forged_or_expired_token_passes(content_stack: ContentStack, rpc: Rpc) -> None:
-    user_stack = content_stack.people
+async def test_no_forged_or_expired_token_passes(stack: FeedStack, rpc: Rpc) -> None:
+    user_stack = stack.contents.people
     admin = await admin_beside_another(user_stack)
     user_keys, service_keys = user_stack.app.keys, user_stack.service_keys
     now, user_id = time.time(), UUID(admin.user_id)
-    for each in (user_stack, content_stack):
+    for each in (user_stack, stack.contents, stack):
         each.revocations.add(REVOKED_SESSION_ID)
     forged = forgeries(user_keys, service_keys, now, user_id) | expired(user_stack, user_id)
-    data = await request_that_is_repeatable(content_stack, rpc, admin)
-    as_nobody = await answer(content_stack, rpc, data, ())
+    data = await request_that_is_repeatable(stack, rpc, admin)
+    as_nobody = await answer(stack, rpc, data, ())
     expected = dict.fromkeys(forged, "UNAUTHENTICATED TOKEN_INVALID")
     expected["revoked session"] = "UNAUTHENTICATED TOKEN_REVOKED"
     for name in forged:
@@ -177,41 +198,37 @@ async def test_no_forged_or_expired_token_passes(content_stack: ContentStack, rp
             expected[name] = "UNAUTHENTICATED TOKEN_EXPIRED"
     if rpc.access == "PUBLIC":  # no token is needed, so a bad one counts as none
         expected = dict.fromkeys(forged, as_nobody)
-    before = await digest(content_stack)
+    before = await stack.digest()
     headers = [bearer(token) for token in forged.values()]
-    answers = await asyncio.gather(
-        *(answer(content_stack, rpc, data, metadata) for metadata in headers)
-    )
+    answers = await asyncio.gather(*(answer(stack, rpc, data, metadata) for metadata in headers))
     assert dict(zip(forged, answers, strict=True)) == expected
-    assert await digest(content_stack) == before
+    assert await stack.digest() == before
     # What they were forged from is accepted: each was refused for what is wrong with it.
     of_service = genuine_service(service_keys, now)
     of_admin = genuine(user_keys, now, user_id)
     right = bearer(of_service if rpc.access == "SERVICE" else of_admin)
-    assert await answer(content_stack, rpc, data, right) == (
-        as_nobody if rpc.access == "PUBLIC" else "OK"
+    assert await answer(stack, rpc, data, right) == (
+        as_nobody if rpc.access == "PUBLIC" else allowed_answer(rpc)
     )
 
 
 @EVERY_RPC
-async def test_identity_in_metadata_counts_for_nothing(
-    content_stack: ContentStack, rpc: Rpc
-) -> None:
-    user_stack = content_stack.people
+async def test_identity_in_metadata_counts_for_nothing(stack: FeedStack, rpc: Rpc) -> None:
+    user_stack = stack.contents.people
     admin = await admin_beside_another(user_stack)
-    data = await request_that_is_repeatable(content_stack, rpc, admin)
+    data = await request_that_is_repeatable(stack, rpc, admin)
     claims = [(key, value.format(admin=admin.user_id)) for key, value in CLAIMS]
-    as_nobody = await answer(content_stack, rpc, data, ())
-    before = await digest(content_stack)
+    as_nobody = await answer(stack, rpc, data, ())
+    before = await stack.digest()
     for metadata in ([claim] for claim in claims):
-        assert await answer(content_stack, rpc, data, metadata) == as_nobody, metadata
-    assert await answer(content_stack, rpc, data, claims) == as_nobody
+        assert await answer(stack, rpc, data, metadata) == as_nobody, metadata
+    assert await answer(stack, rpc, data, claims) == as_nobody
     if rpc.access in {"ADMIN", "SERVICE"}:
         user = await user_stack.sign_up("user")
-        before = await digest(content_stack)
-        denied = await answer(content_stack, rpc, data, [*user.metadata, *claims])
+        before = await stack.digest()
+        denied = await answer(stack, rpc, data, [*user.metadata, *claims])
         assert denied == "PERMISSION_DENIED PERMISSION_DENIED"
-    assert await digest(content_stack) == before
+    assert await stack.digest() == before
 
 
 async def test_one_is_who_the_token_says_whatever_else_is_said(user_stack: UserStack) -> None:

@@ -22,6 +22,7 @@ from devstack.state import ProcessRecord, State
 from tests.support.polling import until
 
 ROOT = Path(__file__).parents[2]
+PROGRAMS = {"user_svc", "content_svc", "feed_svc"}
 STORE_VARIABLES = ("POSTGRES_", "REDIS_", "MONGODB_", "BUS_")
 
 
@@ -43,6 +44,7 @@ class Cli:
             "DATA_DIR": str(data_dir),
             "USER_SVC_PORT": str(self.port),
             "CONTENT_SVC_PORT": str(free_port()),
+            "FEED_SVC_PORT": str(free_port()),
         }
         self.environment = {**inherited, **own, **settings}
 
@@ -119,7 +121,7 @@ async def test_stores_for_tests_can_do_what_the_services_need(
 
 async def test_up_again_changes_nothing(stack: Cli) -> None:
     before = stack.pids()
-    assert set(before) == {"PostgreSQL", "Valkey", "MongoDB", "user_svc", "content_svc"}
+    assert set(before) == {"PostgreSQL", "Valkey", "MongoDB", *PROGRAMS}
     output = await stack.succeed("up")
     assert stack.pids() == before
     assert "started" not in output
@@ -189,12 +191,12 @@ async def test_a_taken_port_is_named_with_its_holder_and_a_remedy(stack: Cli) ->
     assert stack.pids() == before
 
 
-async def test_another_port_moves_the_program_alone(stack: Cli) -> None:
+async def test_another_port_moves_the_program_and_tells_those_that_call_it(stack: Cli) -> None:
     before, port = stack.pids(), free_port()
     address = stack.records()["content_svc"].url
     await stack.succeed("up", CONTENT_SVC_PORT=str(port))
     after = stack.pids()
-    assert {name for name in after if after[name] != before[name]} == {"content_svc"}
+    assert {name for name in after if after[name] != before[name]} == {"content_svc", "feed_svc"}
     assert not is_free(port)
     assert is_free(int(address.rpartition(":")[2]))
     await stack.succeed("up")
@@ -218,16 +220,16 @@ async def test_two_stacks_run_side_by_side(stack: Cli, tmp_path: Path) -> None:
     try:
         # Two commands at once on one stack: one works, the other waits and finds it done.
         outputs = await asyncio.gather(other.succeed("up"), other.succeed("up"))
-        assert sum(output.count(" started  ") for output in outputs) == 5
-        assert sum(output.count(" runs  ") for output in outputs) == 5
+        assert sum(output.count(" started  ") for output in outputs) == 6
+        assert sum(output.count(" runs  ") for output in outputs) == 6
         urls = {record.url for cli in (stack, other) for record in cli.records().values()}
-        assert len(urls) == 10
+        assert len(urls) == 12
         stopped = await other.succeed("down")
         assert stopped.index("user_svc") < stopped.index("PostgreSQL")
         assert other.pids() == {}
         assert "Nothing runs" in await other.succeed("down")
         assert stack.pids() == before
-        assert (await stack.succeed("status")).count(" runs  ") == 5
+        assert (await stack.succeed("status")).count(" runs  ") == 6
     finally:
         await other.succeed("reset", "--yes")
 
@@ -241,7 +243,7 @@ async def test_given_stores_are_used_and_left_alone(tmp_path: Path, given: dict[
     cli = Cli(tmp_path / "data", **given)
     output = await cli.succeed("up")
     assert output.count(" given  ") == 3
-    assert set(cli.pids()) == {"user_svc", "content_svc"}
+    assert set(cli.pids()) == PROGRAMS
     await cli.succeed("reset", "--yes")
     async with Redis.from_url(given["REDIS_URL"]) as redis:
         assert await redis.ping()

@@ -103,6 +103,7 @@ class Author:
 class ContentStack:
     app: App
     people: UserStack
+    address: str
     channel: grpc.aio.Channel
     revocations: Revocations
     clock: Clock
@@ -227,9 +228,9 @@ async def open_content_stack(
             in_background(keys),
             in_background(revocations),
             in_background(server.watch_health()),
-            grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel,
+            grpc.aio.insecure_channel(address := f"127.0.0.1:{server.port}") as channel,
         ):
-            yield ContentStack(app, people, channel, identity._revocations, clock)
+            yield ContentStack(app, people, address, channel, identity._revocations, clock)
             await app.mongo.command({"dropDatabase": 1})
 
 

@@ -1,0 +1,1 @@
+"""Home feeds: what each person gets to see, complete and in order."""

@@ -1,0 +1,158 @@
+"""Which posts come next in a viewer's feed: from the hot window while it reaches, else cold.
+
+Hot: the viewer's window, merged with the recent posts of those followed authors who are not in
+windows. Every source is exact down to its floor, so the merge is exact down to the highest of the
+floors, and never goes below. Cold: the posts of everybody followed, as content_svc has them. That
+is the truth itself, so where a page comes from does not show in it.
+"""
+
+import asyncio
+import time
+from bisect import bisect_left
+from collections.abc import Callable, Mapping, Sequence
+from heapq import merge
+from typing import NamedTuple
+
+from feed_svc import metrics
+from feed_svc.author_store import AuthorStore
+from feed_svc.background import Background
+from feed_svc.clients import Contents
+from feed_svc.graphs import Viewer
+from feed_svc.model import RECENTS_MAX, TOP, Place, Source, UserId, Window, WindowState
+from feed_svc.read_through import ReadThrough
+from feed_svc.rebuild import Rebuilds
+from feed_svc.window_store import WindowStore
+from svckit.errors import DeadlineExceeded, Unavailable
+
+COLD_TIMEOUT_S = 0.25
+
+_READS = {
+    where: metrics.READS.labels(where)
+    for where in ("window", "below", "missing", "building", "down")
+}
+
+
+class Found(NamedTuple):
+    """Places in order, newest first."""
+
+    places: Sequence[Place]
+    is_end: bool
+    """There is nothing below the last of them."""
+
+    @property
+    def next_place(self) -> Place | None:
+        return None if self.is_end else self.places[-1]
+
+
+class _Rising(NamedTuple):
+    """A Source the other way round, oldest first: places below another are found by bisection."""
+
+    places: Sequence[Place]
+    floor: Place | None
+
+    @classmethod
+    def of(cls, source: Source) -> "_Rising":
+        return cls(source.places[::-1], source.floor)
+
+    def below(self, before: Place, limit: int) -> Sequence[Place]:
+        """The newest `limit` of them."""
+        end = bisect_left(self.places, before)
+        return self.places[max(0, end - limit) : end][::-1]
+
+
+class Sources:
+    """Everything that candidates come from."""
+
+    def __init__(
+        self,
+        windows: WindowStore,
+        authors: AuthorStore,
+        contents: Contents,
+        rebuilds: Rebuilds,
+        background: Background,
+        clock_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        async def stored_recents(ids: Sequence[UserId]) -> Mapping[UserId, _Rising | None]:
+            found = await authors.recents(ids)
+            return {each: _Rising.of(source) for each, source in found.items()}
+
+        async def true_recents(ids: Sequence[UserId]) -> Mapping[UserId, _Rising]:
+            found = await asyncio.gather(
+                *(contents.by_authors([each], TOP, RECENTS_MAX) for each in ids)
+            )
+            return {
+                each: _Rising(places[::-1], None if len(places) < RECENTS_MAX else places[-1])
+                for each, places in zip(ids, found, strict=True)
+            }
+
+        self.windows = windows
+        self.contents = contents
+        self.rebuilds = rebuilds
+        self.recents = ReadThrough("content_svc", stored_recents, true_recents, background, clock_s)
+
+
+class Candidates:
+    """Of one viewer, for one page."""
+
+    def __init__(self, sources: Sources, viewer: Viewer) -> None:
+        self._sources = sources
+        self._viewer = viewer
+        self.has_window = False
+        self.is_down = False
+        """Redis does not answer."""
+
+    async def below(self, before: Place, limit: int) -> Found:
+        """The next `limit`, or all that there are. Those of hidden authors may be among them."""
+        wanted = limit + 1  # one more tells whether there are more
+        window = await self._window(before, wanted)
+        if window is None:
+            places = await self._cold(before, wanted)
+        else:
+            hot = await self._hot(window, before, wanted)
+            places = [*hot.places]
+            if len(places) < wanted and hot.floor is not None:
+                _READS["below"].inc()
+                places += await self._cold(min(before, hot.floor), wanted - len(places))
+        return Found(places[:limit], len(places) < wanted)
+
+    async def _window(self, before: Place, limit: int) -> Window | None:
+        """None = it can't serve; if it's for want of a window, one is being built from now on."""
+        sources = self._sources
+        try:
+            window = await sources.windows.read(self._viewer.viewer_id, before, limit)
+        except Unavailable:
+            self.is_down = True
+            _READS["down"].inc()
+            return None
+        self.has_window = window.state is WindowState.READY
+        if self.has_window:
+            _READS["window"].inc()
+            return window
+        _READS[window.state.value].inc()
+        sources.rebuilds.kick(self._viewer.viewer_id)
+        return None
+
+    async def _hot(self, window: Window, before: Place, limit: int) -> Source:
+        """All that is known below `before`, down to a floor: at most `limit`."""
+        if not window.pull_author_ids:
+            return window.source
+        recents = (await self._sources.recents.get(window.pull_author_ids)).values()
+        floors = [window.source.floor, *(each.floor for each in recents)]
+        floor = max((each for each in floors if each is not None), default=None)
+        parts = [window.source.places, *(each.below(before, limit) for each in recents)]
+        places: list[Place] = []
+        for place in merge(*parts, reverse=True):
+            if len(places) == limit or (floor is not None and place < floor):
+                break
+            if not places or place != places[-1]:  # what is in two sources is one post
+                places.append(place)
+        return Source(places, floor)
+
+    async def _cold(self, before: Place, limit: int) -> list[Place]:
+        graph, hidden = await self._viewer.graph(), await self._viewer.hidden()
+        authors = (graph.followee_ids | {self._viewer.viewer_id}) - hidden.user_ids
+        try:
+            async with asyncio.timeout(COLD_TIMEOUT_S):
+                return await self._sources.contents.by_authors(authors, before, limit)
+        except (TimeoutError, DeadlineExceeded) as error:
+            raise Unavailable(dependency="content_svc") from error

@@ -1,0 +1,18 @@
+"""Counters and likes beside posts: nobody counts yet, so all are zero."""
+
+from collections.abc import Mapping, Sequence
+
+from newsfeed.analytics.v1.analytics_service_pb2 import EngagementCounts
+from newsfeed.content.v1.content_service_pb2 import PostViewerState
+from newsfeed.feed.v1.feed_service_pb2 import FeedItem
+
+from feed_svc.model import PostId, UserId
+
+_NOTHING = FeedItem(engagement=EngagementCounts(), viewer=PostViewerState()).SerializeToString()
+
+
+class NoEngagement:
+    """An `Engagement` in which nothing has happened."""
+
+    async def of(self, viewer_id: UserId, post_ids: Sequence[PostId]) -> Mapping[PostId, bytes]:  # noqa: ARG002
+        return dict.fromkeys(post_ids, _NOTHING)

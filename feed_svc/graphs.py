@@ -1,0 +1,147 @@
+"""Whom a viewer follows, and whose things are hidden from them: as user_svc says, or said last.
+
+Who is hidden is asked on every read, for all readers of a moment in one call, so a block acts at
+once. When user_svc does not answer, what is known from before serves for an hour: from the memory
+of this process, else from the copy of the viewer's graph that is kept in Redis and made again every
+ten minutes for viewers who read.
+"""
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from feed_svc.background import Background
+from feed_svc.cache_store import CacheStore
+from feed_svc.clients import People, graph_of_copy
+from feed_svc.model import Hidden, UserId, ViewerGraph
+from svckit.batches import Batches
+from svckit.errors import DeadlineExceeded, Unavailable
+
+HIDDEN_TIMEOUT_S = 0.15
+HIDDEN_INTERVAL_S = 0.005
+GRAPH_TIMEOUT_S = 0.25
+KNOWN_AGE_S_MAX = 3600.0
+COPY_AGE_S = 600.0
+VIEWERS_MAX = 20_000
+IDS_MAX = 500_000  # hidden ones, of all viewers together
+
+_DOWN = (Unavailable, DeadlineExceeded, TimeoutError)
+
+
+@dataclass(slots=True)
+class _Known:
+    """What was heard last of a viewer, and when."""
+
+    hidden: Hidden
+    heard_at_s: float
+    copied_at_s: float
+
+
+class Graphs:
+    """The graphs of those who read."""
+
+    def __init__(
+        self,
+        people: People,
+        caches: CacheStore,
+        background: Background,
+        clock_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.people = people
+        self.caches = caches
+        self.background = background
+        self.asked: Batches[UserId, Hidden] = Batches(self._ask, interval_s=HIDDEN_INTERVAL_S)
+        self._clock_s = clock_s
+        self._known: OrderedDict[UserId, _Known] = OrderedDict()
+        self._known_ids = 0
+
+    def of(self, viewer_id: UserId) -> "Viewer":
+        return Viewer(self, viewer_id)
+
+    def heard(self, viewer_id: UserId, hidden: Hidden) -> None:
+        now_s = self._clock_s()
+        known = self._known.get(viewer_id)
+        if known is None:
+            known = self._known[viewer_id] = _Known(hidden, now_s, now_s - COPY_AGE_S)
+            self._known_ids += len(hidden.user_ids)
+        else:
+            self._known.move_to_end(viewer_id)
+            self._known_ids += len(hidden.user_ids) - len(known.hidden.user_ids)
+            known.hidden, known.heard_at_s = hidden, now_s
+        while len(self._known) > VIEWERS_MAX or self._known_ids > IDS_MAX:
+            _, forgotten = self._known.popitem(last=False)
+            self._known_ids -= len(forgotten.hidden.user_ids)
+        if now_s - known.copied_at_s >= COPY_AGE_S and self.background.start(self._copy(viewer_id)):
+            known.copied_at_s = now_s
+
+    def heard_before(self, viewer_id: UserId) -> Hidden | None:
+        known = self._known.get(viewer_id)
+        is_recent = known is not None and self._clock_s() - known.heard_at_s < KNOWN_AGE_S_MAX
+        return known.hidden if known is not None and is_recent else None
+
+    async def _ask(self, viewer_ids: Sequence[UserId]) -> Mapping[UserId, Hidden]:
+        async with asyncio.timeout(HIDDEN_TIMEOUT_S):
+            return await self.people.hidden(viewer_ids)
+
+    async def _copy(self, viewer_id: UserId) -> None:
+        _, copy = await self.people.graph(viewer_id)
+        await self.caches.put_graph(viewer_id, copy)
+
+
+class Viewer:
+    """One viewer, for one page: everything is asked once. Who is hidden is being asked already."""
+
+    def __init__(self, graphs: Graphs, viewer_id: UserId) -> None:
+        self.viewer_id = viewer_id
+        self.is_old = False
+        """Something is not as user_svc says now, but as it said before."""
+        self._graphs = graphs
+        self._asked = graphs.asked.ask(viewer_id)
+        self._hidden: Hidden | None = None
+        self._graph: ViewerGraph | None = None
+
+    async def hidden(self) -> Hidden:
+        if self._hidden is None:
+            try:
+                self._hidden = await self._asked
+                assert self._hidden is not None
+                self._graphs.heard(self.viewer_id, self._hidden)
+            except _DOWN as error:
+                self.is_old = True
+                known = self._graphs.heard_before(self.viewer_id)
+                self._hidden = known or (await self._copy(error))[1]
+        return self._hidden
+
+    async def hidden_among(self, user_ids: set[UserId]) -> frozenset[UserId]:
+        """Those of a few people who are hidden, also when there are more than could be told."""
+        hidden = await self.hidden()
+        others = user_ids - hidden.user_ids if hidden.truncated else None
+        if not others:
+            return hidden.user_ids
+        try:
+            async with asyncio.timeout(HIDDEN_TIMEOUT_S):
+                more = await self._graphs.people.hidden_among(self.viewer_id, others)
+        except _DOWN as error:
+            raise Unavailable(dependency="user_svc") from error
+        return hidden.user_ids | more
+
+    async def graph(self) -> ViewerGraph:
+        if self._graph is None:
+            try:
+                async with asyncio.timeout(GRAPH_TIMEOUT_S):
+                    self._graph, copy = await self._graphs.people.graph(self.viewer_id)
+            except _DOWN as error:
+                self.is_old = True
+                self._graph = (await self._copy(error))[0]
+            else:
+                caches = self._graphs.caches
+                self._graphs.background.start(caches.put_graph(self.viewer_id, copy))
+        return self._graph
+
+    async def _copy(self, reason: Exception) -> tuple[ViewerGraph, Hidden]:
+        copy = await self._graphs.caches.graph(self.viewer_id)
+        if copy is None:
+            raise Unavailable(dependency="user_svc") from reason
+        return graph_of_copy(copy)

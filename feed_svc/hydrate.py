@@ -1,0 +1,157 @@
+"""From ids to what is shown: posts, whose they are, what they share; each with its encoded form.
+
+Memory, then Redis, then one batch call to content_svc and one to user_svc for what is missing.
+Nothing in here is one viewer's view. Posts and cards are kept as the fields of a FeedItem that they
+become, so that to show them is to join bytes.
+"""
+
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import NamedTuple
+from uuid import UUID
+
+from feed_svc.background import Background
+from feed_svc.cache_store import CacheStore
+from feed_svc.clients import Contents, People, decode_post
+from feed_svc.model import Place, Post, PostId, UserId
+from feed_svc.read_through import ReadThrough
+from feed_svc.wire import field, renumbered
+
+# Fields of FeedItem, and the id in UserCard.
+_POST, _AUTHOR, _SHARED_POST, _SHARED_AUTHOR = 1, 2, 3, 4
+_USER_ID = 1
+
+Card = bytes
+"""The field `author`."""
+
+
+class _Part(NamedTuple):
+    """A post by itself, and as the field `post`."""
+
+    place: Place
+    author_id: UserId
+    shared_post_id: PostId | None
+    encoded: bytes
+
+    @classmethod
+    def of(cls, post: Post) -> "_Part":
+        place = (post.create_time_ms, post.post_id)
+        return cls(place, post.author_id, post.shared_post_id, field(_POST, post.encoded))
+
+
+class Item(NamedTuple):
+    """A post as it is shown to whoever may see its author, and the author of what it shares."""
+
+    place: Place
+    author_id: UserId
+    shared_author_id: UserId | None
+    encoded: bytes  # fields of a FeedItem: all but what the viewer and others did with it
+
+
+class Hydrated(NamedTuple):
+    """What can be shown, in the order asked for, and what is gone for good, or its author is."""
+
+    items: Sequence[Item]
+    gone_ids: Sequence[PostId]
+    lacks_cards: bool
+    """It can't be told who some of the authors are: they are shown by their ids."""
+
+
+class Hydrator:
+    """Gives items; raises Unavailable if it is not known of each post whether it is there."""
+
+    def __init__(
+        self,
+        contents: Contents,
+        people: People,
+        caches: CacheStore,
+        background: Background,
+        clock_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._contents = contents
+        self._people = people
+        self._caches = caches
+        self._background = background
+        self._posts: ReadThrough[PostId, _Part] = ReadThrough(
+            "content_svc", self._stored_posts, self._asked_posts, background, clock_s
+        )
+        self._cards: ReadThrough[UserId, Card] = ReadThrough(
+            "user_svc", self._stored_cards, self._asked_cards, background, clock_s
+        )
+
+    async def items(self, post_ids: Collection[PostId]) -> Hydrated:
+        posts = await self._posts.get(post_ids)
+        author_ids = {post.author_id for post in posts.values()}
+        shared_ids = {post.shared_post_id for post in posts.values() if post.shared_post_id}
+        shared_posts: Mapping[PostId, _Part] = {}
+        if shared_ids:
+            shared_posts = await self._posts.get(shared_ids)
+            author_ids |= {post.author_id for post in shared_posts.values()}
+        cards, unknown = await self._cards.get_known(author_ids)
+        for each in unknown:
+            cards[each] = _card_without_name(each)
+        items: list[Item] = []
+        gone_ids: list[PostId] = []
+        for post_id in post_ids:
+            post = posts.get(post_id)
+            item = _item(post, shared_posts, cards) if post is not None else None
+            if item is None:
+                gone_ids.append(post_id)
+            else:
+                items.append(item)
+        return Hydrated(items, gone_ids, lacks_cards=bool(unknown))
+
+    async def place_of_own(self, viewer_id: UserId, post_id: PostId) -> Place | None:
+        """Where the viewer's own post stands, as of now: it is read from its owner."""
+        post = await self._posts.fresh(post_id)
+        return post.place if post is not None and post.author_id == viewer_id else None
+
+    async def _stored_posts(self, ids: Sequence[PostId]) -> Mapping[PostId, _Part | None]:
+        found = await self._caches.posts(ids)
+        return {each: self._decoded(each, data) for each, data in found.items()}
+
+    def _decoded(self, post_id: PostId, data: bytes) -> _Part | None:
+        """What is still as it was is not decoded again."""
+        if not data:
+            return None
+        known = self._posts.remembered(post_id)
+        if known is not None and known.encoded == field(_POST, data):
+            return known
+        return _Part.of(decode_post(data))
+
+    async def _asked_posts(self, ids: Sequence[PostId]) -> Mapping[PostId, _Part]:
+        found = await self._contents.posts(ids)
+        encoded = {each: post.encoded for each, post in found.items()}
+        self._background.start(self._caches.fill_posts(encoded))
+        return {each: _Part.of(post) for each, post in found.items()}
+
+    async def _stored_cards(self, ids: Sequence[UserId]) -> Mapping[UserId, Card | None]:
+        found = await self._caches.cards(ids)
+        return {each: field(_AUTHOR, data) if data else None for each, data in found.items()}
+
+    async def _asked_cards(self, ids: Sequence[UserId]) -> Mapping[UserId, Card]:
+        found = await self._people.cards(ids)
+        encoded = {each: card.encoded for each, card in found.items()}
+        self._background.start(self._caches.fill_cards(encoded))
+        return {each: field(_AUTHOR, data) for each, data in encoded.items()}
+
+
+def _item(
+    post: _Part, shared_posts: Mapping[PostId, _Part], cards: Mapping[UserId, Card]
+) -> Item | None:
+    """None = it can't be shown: its author is gone, or what it shares, or the author of that."""
+    card = cards.get(post.author_id)
+    if card is None:
+        return None
+    if post.shared_post_id is None:
+        return Item(post.place, post.author_id, None, post.encoded + card)
+    shared = shared_posts.get(post.shared_post_id)
+    shared_card = cards.get(shared.author_id) if shared is not None else None
+    if shared is None or shared_card is None:
+        return None
+    shown = renumbered(_SHARED_POST, shared.encoded) + renumbered(_SHARED_AUTHOR, shared_card)
+    return Item(post.place, post.author_id, shared.author_id, post.encoded + card + shown)
+
+
+def _card_without_name(user_id: UserId) -> Card:
+    return field(_AUTHOR, field(_USER_ID, str(UUID(bytes=user_id)).encode()))

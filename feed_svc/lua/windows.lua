@@ -1,0 +1,129 @@
+-- Hot windows and their companions. A companion is a hash: state (building or ready), generation
+-- (counts what was done to the window other than deliveries), life (see places.lua), build and
+-- started_ms while building, and p<author id> for each followed author whose posts are not in the
+-- window. A window or a companion alone counts for nothing, nor do both from another life: only
+-- `deliver`, which cannot do harm, does not look.
+
+local RENEW_AFTER_MS = 3600000
+
+local function is_there(window, companion)
+  return redis.call('EXISTS', window) == 1
+    and redis.call('HGET', companion, 'life') == life_of_server()
+end
+
+-- Keys: fence, windows. Arguments: partition, number, entries_max, score, member.
+-- Returns how many windows have the post now.
+register_fenced('deliver', function(keys, args)
+  local entries_max, score, member = args[3], args[4], args[5]
+  local score_number = tonumber(score)
+  local taken = 0
+  for at = 2, #keys do
+    local window = keys[at]
+    local floor_score, floor_member = floor_of(window)
+    if floor_member and not is_behind(score_number, member, floor_score, floor_member) then
+      redis.call('ZADD', window, score, member)
+      trim(window, entries_max)
+      taken = taken + 1
+    end
+  end
+  return taken
+end)
+
+-- Keys: fence, then window and companion of each. Arguments: partition, number, entries_max, the
+-- author's field to remove or nothing, source.
+register_fenced('backfill', function(keys, args)
+  local source = source_at(args, 5)
+  for at = 2, #keys, 2 do
+    local window, companion = keys[at], keys[at + 1]
+    if is_there(window, companion) then
+      merge(window, source, args[3])
+      redis.call('HDEL', companion, args[4])
+      redis.call('HINCRBY', companion, 'generation', 1)
+    end
+  end
+end)
+
+-- Keys: fence, window, companion. Arguments: partition, number, the author's field, members.
+register_fenced('purge', function(keys, args)
+  if is_there(keys[2], keys[3]) then
+    if #args > 3 then
+      redis.call('ZREM', keys[2], unpack(args, 4))
+    end
+    redis.call('HDEL', keys[3], args[3])
+    redis.call('HINCRBY', keys[3], 'generation', 1)
+  end
+end)
+
+-- Keys: fence, companions. Arguments: partition, number, the author's field, HSET or HDEL.
+register_fenced('set_pull', function(keys, args)
+  for at = 2, #keys do
+    if redis.call('EXISTS', keys[at]) == 1 then
+      if args[4] == 'HSET' then
+        redis.call('HSET', keys[at], args[3], 1)
+      else
+        redis.call('HDEL', keys[at], args[3])
+      end
+      redis.call('HINCRBY', keys[at], 'generation', 1)
+    end
+  end
+end)
+
+-- Keys: window, companion.
+-- Returns fields and values of the companion, and member and score of the floor; nothing = missing.
+local function state_of(keys)
+  if not is_there(keys[1], keys[2]) then
+    return {}
+  end
+  return {
+    redis.call('HGETALL', keys[2]),
+    redis.call('ZRANGE', keys[1], -1, -1, 'WITHSCORES'),
+  }
+end
+
+register('state', state_of)
+
+-- Keys: window, companion. Arguments: score and member of the place to read behind, limit, ttl_ms.
+-- Returns what `state` does, and members and scores, if it is ready. Postpones the end of both.
+register('read', function(keys, args)
+  local window, companion = keys[1], keys[2]
+  local reply = state_of(keys)
+  if #reply == 0 or redis.call('HGET', companion, 'state') ~= 'ready' then
+    return reply
+  end
+  local score, limit, ttl_ms = args[1], tonumber(args[3]), tonumber(args[4])
+  local places = {}
+  for _, tie in ipairs(ties_behind(window, score, args[2])) do
+    places[#places + 1] = tie
+    places[#places + 1] = score
+  end
+  local behind = redis.call('ZRANGE', window, '(' .. score, '+inf', 'BYSCORE',
+    'LIMIT', 0, limit, 'WITHSCORES')
+  for _, each in ipairs(behind) do
+    places[#places + 1] = each
+  end
+  if redis.call('PTTL', window) <= ttl_ms - math.min(RENEW_AFTER_MS, ttl_ms / 2) then
+    redis.call('PEXPIRE', window, ttl_ms)
+    redis.call('PEXPIRE', companion, ttl_ms)
+  end
+  reply[3] = places
+  return reply
+end)
+
+-- Keys: window. Arguments: members whose posts are gone.
+register('forget', function(keys, args)
+  redis.call('ZREM', keys[1], unpack(args))
+end)
+
+-- Keys: window, companion.
+-- Returns what `state` does, the newest, how many members, bytes, and when it ends in ms.
+register('info', function(keys)
+  local window, companion = keys[1], keys[2]
+  local reply = state_of(keys)
+  if #reply > 0 then
+    reply[3] = redis.call('ZRANGE', window, 0, 0, 'WITHSCORES')
+    reply[4] = redis.call('ZCARD', window)
+    reply[5] = redis.call('MEMORY', 'USAGE', window) + redis.call('MEMORY', 'USAGE', companion)
+    reply[6] = redis.call('PEXPIRETIME', window)
+  end
+  return reply
+end)

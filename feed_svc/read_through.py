@@ -1,0 +1,176 @@
+"""Things that many viewers look at: from memory, else from Redis, else from who owns them.
+
+Memory is bounded in entries and in age. Entries in use are read again before they are too old, many
+at once and with nobody waiting, so what is looked at all the time is always there. What does not
+exist is not remembered: that it came into being is seen at once.
+
+Redis and the owner are asked for all readers of a moment together, and apart from each other: who
+finds everything in Redis does not wait for an owner that is slow.
+"""
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import suppress
+from itertools import chain
+from typing import Generic, NamedTuple, TypeVar
+
+from feed_svc.background import Background
+from svckit.batches import Batches
+from svckit.errors import DeadlineExceeded, Unavailable
+
+ENTRIES_MAX = 20_000
+AGE_S_MAX = 1.0
+REFRESH_AGE_S = 0.5
+REFRESH_PAUSE_S = 0.1
+ASKED_MAX = 500
+OWNER_TIMEOUT_S = 0.25
+
+I = TypeVar("I")  # noqa: E741
+V = TypeVar("V")
+
+
+class _Entry(NamedTuple, Generic[V]):
+    value: V
+    read_at_s: float
+
+
+class ReadThrough(Generic[I, V]):
+    """`stored` tells what Redis knows (None = it is gone), `asked` what the owner has.
+
+    Both may be away.
+    """
+
+    def __init__(
+        self,
+        owner: str,
+        stored: Callable[[Sequence[I]], Awaitable[Mapping[I, V | None]]],
+        asked: Callable[[Sequence[I]], Awaitable[Mapping[I, V]]],
+        background: Background,
+        clock_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._owner = owner
+        self._stored: Batches[tuple[I, ...], Mapping[I, V | None]] = Batches(_for_all(stored))
+        self._asked: Batches[tuple[I, ...], Mapping[I, V]] = Batches(_for_all(_in_parts(asked)))
+        self._background = background
+        self._clock_s = clock_s
+        self._entries: OrderedDict[I, _Entry[V]] = OrderedDict()
+        self._ageing: set[I] = set()
+        self._is_refreshing = False
+
+    async def get(self, ids: Collection[I]) -> dict[I, V]:
+        """Those that exist; raises Unavailable when of some it can't be told."""
+        found, unknown = await self.get_known(ids)
+        if unknown:
+            raise Unavailable(dependency=self._owner)
+        return found
+
+    async def get_known(self, ids: Collection[I]) -> tuple[dict[I, V], Sequence[I]]:
+        """Those that exist, and those of which it can't be told, as their owner is away."""
+        now_s = self._clock_s()
+        found: dict[I, V] = {}
+        missing: list[I] = []
+        for each in ids:
+            entry = self._entries.get(each)
+            if entry is None or (age_s := now_s - entry.read_at_s) > AGE_S_MAX:
+                missing.append(each)
+                continue
+            found[each] = entry.value
+            if age_s > REFRESH_AGE_S:
+                self._ageing.add(each)
+        if self._ageing and not self._is_refreshing:
+            self._is_refreshing = self._background.start(self._refresh())
+        if not missing:
+            return found, ()
+        loaded, unknown = await self._load(tuple(missing))
+        return found | loaded, unknown
+
+    def remembered(self, one: I) -> V | None:
+        """However old it is."""
+        entry = self._entries.get(one)
+        return entry.value if entry is not None else None
+
+    async def fresh(self, one: I) -> V | None:
+        """As its owner has it now."""
+        started_s = self._clock_s()
+        found = await self._ask((one,))
+        self._remember(found, started_s)
+        if not found:
+            self._entries.pop(one, None)
+        return found.get(one)
+
+    async def _load(self, ids: tuple[I, ...]) -> tuple[dict[I, V], Sequence[I]]:
+        started_s = self._clock_s()
+        stored: Mapping[I, V | None] = {}
+        with suppress(Unavailable):  # without Redis the owner is asked for everything
+            stored = await self._stored.get(ids) or {}
+        found: dict[I, V] = {}
+        unknown: list[I] = []
+        for each in ids:
+            if each not in stored:
+                unknown.append(each)
+            elif (value := stored[each]) is not None:
+                found[each] = value
+        if unknown:
+            with suppress(Unavailable):
+                found |= await self._ask(tuple(unknown))
+                unknown.clear()
+        self._remember(found, started_s)
+        return found, unknown
+
+    async def _ask(self, ids: tuple[I, ...]) -> dict[I, V]:
+        """One's own patience counts: also while an earlier question is in the way."""
+        try:
+            async with asyncio.timeout(OWNER_TIMEOUT_S):
+                answer = await self._asked.get(ids) or {}
+        except (TimeoutError, DeadlineExceeded) as error:
+            raise Unavailable(dependency=self._owner) from error
+        return {each: answer[each] for each in ids if each in answer}
+
+    async def _refresh(self) -> None:
+        try:
+            while self._ageing:
+                await asyncio.sleep(REFRESH_PAUSE_S)  # until there are many
+                ids = tuple(self._ageing)
+                self._ageing.clear()
+                found, unknown = await self._load(ids)
+                for gone in set(ids) - found.keys() - set(unknown):
+                    self._entries.pop(gone, None)
+        finally:
+            self._is_refreshing = False
+
+    def _remember(self, found: Mapping[I, V], read_at_s: float) -> None:
+        """The oldest stand first: what is not read again is the first to go."""
+        for each, value in found.items():
+            self._entries[each] = _Entry(value, read_at_s)
+            self._entries.move_to_end(each)
+        while len(self._entries) > ENTRIES_MAX:
+            self._entries.popitem(last=False)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+
+def _for_all(
+    load: Callable[[Sequence[I]], Awaitable[Mapping[I, V]]],
+) -> Callable[[Sequence[tuple[I, ...]]], Awaitable[Mapping[tuple[I, ...], Mapping[I, V]]]]:
+    """One look-up for several askers, each of whom gets all that was found."""
+
+    async def load_all(groups: Sequence[tuple[I, ...]]) -> Mapping[tuple[I, ...], Mapping[I, V]]:
+        ids = tuple(dict.fromkeys(chain.from_iterable(groups)))
+        return dict.fromkeys(groups, await load(ids))
+
+    return load_all
+
+
+def _in_parts(
+    load: Callable[[Sequence[I]], Awaitable[Mapping[I, V]]],
+) -> Callable[[Sequence[I]], Awaitable[Mapping[I, V]]]:
+    async def load_parts(ids: Sequence[I]) -> Mapping[I, V]:
+        found: dict[I, V] = {}
+        for start in range(0, len(ids), ASKED_MAX):
+            found |= await load(ids[start : start + ASKED_MAX])
+        return found
+
+    return load_parts

@@ -1,0 +1,135 @@
+"""FeedService: messages in, use case, messages out."""
+
+from collections.abc import AsyncIterator
+from uuid import UUID
+
+from google.protobuf.timestamp_pb2 import Timestamp
+from newsfeed.feed.v1 import feed_service_pb2 as pb
+
+from feed_svc.admin import Admin
+from feed_svc.home import Home
+from feed_svc.model import TOP, Place, PostId, UserId, WindowInfo, WindowState
+from feed_svc.wire import field
+from svckit.context import calling_user_id
+from svckit.errors import Unimplemented
+from svckit.page_tokens import PageTokens, page_size
+from svckit.validation import Fields
+
+PREWARMED_MAX = 500
+_ITEMS = 1  # the field of ListHomeFeedResponse
+_POSITION = (0, "")  # what page tokens are made of: a place, its id in hexadecimal digits
+_STATES = {
+    WindowState.MISSING: pb.FEED_STATE_MISSING,
+    WindowState.BUILDING: pb.FEED_STATE_BUILDING,
+    WindowState.READY: pb.FEED_STATE_READY,
+}
+
+
+class FeedServicer:
+    """Home feeds, and the windows behind them."""
+
+    def __init__(self, home: Home, admin: Admin, page_tokens: PageTokens) -> None:
+        self._home = home
+        self._admin = admin
+        self._page_tokens = page_tokens
+
+    async def ListHomeFeed(self, request: pb.ListHomeFeedRequest) -> pb.ListHomeFeedResponse:
+        viewer_id = calling_user_id()
+        size = page_size(request.page_size)
+        after_post_id = None
+        if request.HasField("after_post_id"):
+            fields = Fields()
+            after_post_id = PostId(fields.id("after_post_id", request.after_post_id).bytes)
+            fields.check()
+        scope = ("ListHomeFeed", viewer_id.hex)
+        before = TOP
+        if request.page_token:
+            time_ms, post_id = self._page_tokens.position(request.page_token, scope, _POSITION)
+            before = (time_ms, PostId(bytes.fromhex(post_id)))
+            after_post_id = None
+        page = await self._home.page(UserId(viewer_id.bytes), before, size, after_post_id)
+        response = pb.ListHomeFeedResponse(degraded=page.is_degraded)
+        if page.next_place is not None:
+            time_ms, last_id = page.next_place
+            position = (time_ms, last_id.hex())
+            response.next_page_token = self._page_tokens.encode(scope, position)
+        response.MergeFromString(b"".join([field(_ITEMS, item) for item in page.items]))
+        return response
+
+    async def RebuildFeed(self, request: pb.RebuildFeedRequest) -> pb.RebuildFeedResponse:
+        viewer_id = _user_id(request.user_id)
+        info = await self._admin.rebuild(viewer_id)
+        return pb.RebuildFeedResponse(feed=_feed_info(viewer_id, info))
+
+    async def EvictFeed(self, request: pb.EvictFeedRequest) -> pb.EvictFeedResponse:
+        viewer_id = _user_id(request.user_id)
+        info = await self._admin.evict(viewer_id)
+        return pb.EvictFeedResponse(feed=_feed_info(viewer_id, info))
+
+    async def GetFeedInfo(self, request: pb.GetFeedInfoRequest) -> pb.GetFeedInfoResponse:
+        viewer_id = _user_id(request.user_id)
+        info = await self._admin.info(viewer_id)
+        return pb.GetFeedInfoResponse(feed=_feed_info(viewer_id, info))
+
+    async def PrewarmFeeds(self, request: pb.PrewarmFeedsRequest) -> pb.PrewarmFeedsResponse:
+        fields = Fields()
+        if not 1 <= len(request.user_ids) <= PREWARMED_MAX:
+            fields.refuse("user_ids", f"must be 1 to {PREWARMED_MAX} ids")
+        fields.check()
+        viewer_ids = [
+            UserId(fields.id(f"user_ids[{index}]", text).bytes)
+            for index, text in enumerate(request.user_ids)
+        ]
+        fields.check()
+        done = await self._admin.prewarm(viewer_ids)
+        return pb.PrewarmFeedsResponse(
+            built_count=done.built_count,
+            present_count=done.present_count,
+            failed_user_ids=[_text(each) for each in done.failed_ids],
+        )
+
+    async def ListActivities(self, _: pb.ListActivitiesRequest) -> pb.ListActivitiesResponse:
+        raise Unimplemented
+
+    async def ListNotifications(
+        self, _: pb.ListNotificationsRequest
+    ) -> pb.ListNotificationsResponse:
+        raise Unimplemented
+
+    async def MarkNotificationsRead(
+        self, _: pb.MarkNotificationsReadRequest
+    ) -> pb.MarkNotificationsReadResponse:
+        raise Unimplemented
+
+    def WatchHomeFeed(self, _: pb.WatchHomeFeedRequest) -> AsyncIterator[pb.WatchHomeFeedResponse]:
+        raise Unimplemented
+
+
+def _user_id(text: str) -> UserId:
+    fields = Fields()
+    user_id = fields.id("user_id", text)
+    fields.check()
+    return UserId(user_id.bytes)
+
+
+def _text(user_id: UserId) -> str:
+    return str(UUID(bytes=user_id))
+
+
+def _feed_info(viewer_id: UserId, info: WindowInfo) -> pb.FeedInfo:
+    message = pb.FeedInfo(user_id=_text(viewer_id), state=_STATES[info.state])
+    if info.state is not WindowState.MISSING:
+        message.entry_count = info.entry_count
+        message.complete = info.state is WindowState.READY and info.floor is None
+        message.pull_author_count = info.pull_author_count
+        message.generation = info.generation
+        message.size_bytes = info.size_bytes
+        message.expire_time.FromMilliseconds(info.expire_time_ms)
+        _set_time(message.newest_time, info.newest)
+        _set_time(message.floor_time, info.floor)
+    return message
+
+
+def _set_time(message: Timestamp, place: Place | None) -> None:
+    if place is not None:
+        message.FromMilliseconds(place[0])

@@ -1,0 +1,340 @@
+"""The Redis of the feeds: a client that gives up at once, and functions that run inside Redis.
+
+In: commands, and calls of functions (feed_svc/lua), which go to one Redis in one round trip, or to
+all nodes of a cluster side by side. Out: replies, or `Unavailable`. After a failure nothing is sent
+until Redis answers a ping again, so that who can do without it loses no time.
+
+Functions and not scripts: a pipeline to a cluster takes FCALL but no EVALSHA, and functions are
+replicated. Their names carry a hash of their source: two versions of this program get along.
+
+Fan-out writes with a fence: see `Fences`.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from contextvars import Context
+from dataclasses import dataclass, field
+from hashlib import sha256
+from importlib.resources import files
+from typing import TypeAlias, cast
+from urllib.parse import quote
+
+from redis.exceptions import RedisError, ResponseError
+
+from feed_svc.engine_store import FAILURES, Argument, Cluster, Command, Engine, OneRedis
+from feed_svc.keys import SHARDS_MAX, Keys
+from feed_svc.model import WINDOW_ENTRIES_MAX, Place, PostId, Source
+from svckit.bus import Fence, Fenced
+from svckit.errors import Unavailable
+from svckit.settings import PORT_MAX, Secret, SettingsError, setting
+
+logger = logging.getLogger(__name__)
+
+REQUEST_TIMEOUT_S = 0.25
+WRITE_TIMEOUT_S = 1.0
+WRITES_MAX = 8  # at once: reads must get in between
+PING_EVERY_S = 0.2
+DAY_S = 86_400
+LUA_FILES = ("places", "fences", "windows", "builds", "authors")
+LISTPACK_SETTING = "zset-max-listpack-entries"
+
+Pairs: TypeAlias = Sequence[bytes]
+"""Members, each followed by its score."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreSettings:
+    """Which Redis it is, and how feeds are kept there."""
+
+    url: Secret = setting("REDIS_URL", "Redis of the feeds; wins over host and port", Secret())
+    host: str = setting("REDIS_HOST", "its host", "")
+    port: int = setting("REDIS_PORT", "its port", 6379, at_least=1, at_most=PORT_MAX)
+    is_cluster: bool = setting("REDIS_CLUSTER", "it is a Redis Cluster", default=False)
+    shards: int = setting(
+        *("FEED_SHARDS", "most nodes feeds can spread over; fixed for the life of a cluster", 64),
+        at_least=1,
+        at_most=SHARDS_MAX,
+    )
+    window_entries_max: int = setting(
+        "WINDOW_ENTRIES_MAX", "posts in a hot window", WINDOW_ENTRIES_MAX, at_least=2, at_most=4096
+    )
+    window_ttl_s: int = setting(
+        "WINDOW_TTL_S", "the feed of who does not read is forgotten", 30 * DAY_S, at_least=1
+    )
+    request_timeout_s: float = REQUEST_TIMEOUT_S
+    write_timeout_s: float = WRITE_TIMEOUT_S  # of all that nobody waits for: fan-out, pings
+
+    def __post_init__(self) -> None:
+        if not self.url and not self.host:
+            raise SettingsError(["REDIS_URL: required, or REDIS_HOST"])
+
+    def full_url(self) -> str:
+        return self.url or f"redis://{quote(self.host)}:{self.port}/0"
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Of a function. All keys are in one slot."""
+
+    function: str
+    keys: Sequence[bytes]
+    arguments: Sequence[Argument] = ()
+
+
+class _Refused(Exception):
+    """A fence has no number for the partition, or a higher one, of the owner with this token."""
+
+    def __init__(self, newest_token: int) -> None:
+        super().__init__(newest_token)
+        self.newest_token = newest_token
+
+
+class FeedRedis:
+    """Calls end within their time, and raise `Unavailable`; those with a fence also `Fenced`."""
+
+    def __init__(self, settings: StoreSettings) -> None:
+        self.settings = settings
+        self.keys = Keys(settings.shards, is_cluster=settings.is_cluster)
+        self.fences = Fences(self)
+        engine = Cluster if settings.is_cluster else OneRedis
+        self._engine: Engine = engine(settings.full_url())
+        self._library, self._version = _library()
+        self._writes = asyncio.Semaphore(WRITES_MAX)
+        self._reviving: asyncio.Task[None] | None = None
+
+    @property
+    def is_silent(self) -> bool:
+        """It did not answer, and has not answered a ping since."""
+        return self._reviving is not None
+
+    async def run(
+        self, commands: Sequence[Command], timeout_s: float | None = None
+    ) -> list[object]:
+        """Replies in the order of the commands, which are not a transaction.
+
+        They have the time of a request unless they are given another.
+        """
+        if self.is_silent:
+            raise Unavailable(dependency="redis")
+        try:
+            async with asyncio.timeout(timeout_s or self.settings.request_timeout_s):
+                return await self._run(commands)
+        except FAILURES as error:
+            self._fall_silent(error)
+            raise Unavailable(dependency="redis") from error
+
+    async def call(self, *calls: Call) -> list[object]:
+        return await self.run([self._command(each) for each in calls])
+
+    async def write(self, fence: Fence, calls: Sequence[Call]) -> list[object]:
+        """Call functions that want a fence, whose key each call has first."""
+        async with self._writes:
+            number = await self.fences.number(fence)
+            leading = (fence.partition, number)
+            commands = [self._command(each, leading) for each in calls]
+            try:
+                return await self.run(commands, self.settings.write_timeout_s)
+            except BaseException as error:
+                self.fences.distrust(fence, number)
+                if not isinstance(error, _Refused):
+                    raise
+                if error.newest_token > fence.token:
+                    raise Fenced(error.newest_token) from None
+                raise Unavailable(dependency="redis") from error
+
+    async def raise_fence(self, fence: Fence, number: str) -> None:
+        """On all shards."""
+        commands = [
+            self._command(Call("raise", [key]), (fence.partition, number))
+            for key in self.keys.fences
+        ]
+        try:
+            await self.run(commands, self.settings.write_timeout_s)
+        except _Refused as refused:
+            raise Fenced(refused.newest_token) from None
+
+    async def get_all(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """The values of any keys, in one round trip."""
+        if not keys:
+            return []
+        if self.settings.is_cluster:
+            found = await self.run([("GET", key) for key in keys])
+        else:
+            found = cast("list[object]", (await self.run([("MGET", *keys)]))[0])
+        return cast("list[bytes | None]", found)
+
+    async def ping(self) -> None:
+        try:
+            async with asyncio.timeout(self.settings.write_timeout_s):
+                await self._engine.ping()
+        except FAILURES as error:
+            raise Unavailable(dependency="redis") from error
+
+    async def check(self) -> None:
+        """Warn if windows would take several times the memory that they need."""
+        needed = 2 * self.settings.window_entries_max
+        try:
+            async with asyncio.timeout(self.settings.write_timeout_s):
+                found = await self._engine.setting(LISTPACK_SETTING)
+        except ResponseError:
+            logger.info("feed_store_tells_no_settings")
+            return
+        except FAILURES as error:
+            raise Unavailable(dependency="redis") from error
+        if found < needed:
+            told = {"setting": LISTPACK_SETTING, "value": found, "needed": needed}
+            logger.warning("feed_windows_not_compact", extra=told)
+
+    async def close(self) -> None:
+        if self._reviving is not None:
+            self._reviving.cancel()
+        await self._engine.close()
+
+    def _command(self, call: Call, leading: Sequence[Argument] = ()) -> Command:
+        name = f"{call.function}_{self._version}"
+        return ("FCALL", name, len(call.keys), *call.keys, *leading, *call.arguments)
+
+    async def _run(self, commands: Sequence[Command]) -> list[object]:
+        replies = await self._engine.run(commands)
+        lost = [at for at, reply in enumerate(replies) if _is_function_missing(reply)]
+        if lost:
+            await self._engine.load(self._library)
+            found = await self._engine.run([commands[at] for at in lost])
+            for at, reply in zip(lost, found, strict=True):
+                replies[at] = reply
+        for reply in replies:
+            if isinstance(reply, Exception):
+                raise _refusal(reply) or reply
+        return replies
+
+    def _fall_silent(self, error: Exception) -> None:
+        if self._reviving is None:
+            logger.warning("feed_store_silent", extra={"error": repr(error)})
+            loop = asyncio.get_running_loop()
+            self._reviving = loop.create_task(self._revive(), context=Context())
+
+    async def _revive(self) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(self.settings.write_timeout_s):
+                    await self._engine.reset()
+                    await self._engine.ping()
+                break
+            except Exception:  # noqa: BLE001 whatever it is, it is no answer
+                await asyncio.sleep(PING_EVERY_S)
+        self._reviving = None
+        logger.info("feed_store_answers")
+
+
+@asynccontextmanager
+async def open_store(settings: StoreSettings) -> AsyncGenerator[FeedRedis]:
+    """Connects when it is first used."""
+    redis = FeedRedis(settings)
+    try:
+        yield redis
+    finally:
+        await redis.close()
+
+
+@dataclass(slots=True)
+class _Held:
+    token: int
+    epoch: int = 0
+    is_raised: bool = False
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def number(self) -> str:
+        """Digits of equal length: they order as text, which is how Redis compares them."""
+        return f"{self.token:016d}{self.epoch:09d}"
+
+
+class Fences:
+    """The numbers with which this process writes, by partition.
+
+    A number is the partition's token and an epoch of ours. Redis refuses numbers lower than the
+    highest that it has seen. The epoch rises after every call whose end we do not know: should it
+    reach Redis late, behind what was written since, it is refused.
+    """
+
+    def __init__(self, redis: FeedRedis) -> None:
+        self._redis = redis
+        self._held: dict[int, _Held] = {}
+
+    async def raise_(self, fence: Fence) -> None:
+        """The partition is ours: when this returns no former owner can write any more."""
+        self._of(fence).is_raised = False
+        await self.number(fence)
+
+    async def number(self, fence: Fence) -> str:
+        held = self._of(fence)
+        if not held.is_raised:
+            async with held.lock:
+                if not held.is_raised:
+                    held.epoch += 1
+                    await self._redis.raise_fence(fence, held.number())
+                    held.is_raised = True
+        return held.number()
+
+    def distrust(self, fence: Fence, number: str) -> None:
+        """A call with this number did not end well."""
+        held = self._held.get(fence.partition)
+        if held is not None and held.number() == number:
+            held.is_raised = False
+
+    def _of(self, fence: Fence) -> _Held:
+        held = self._held.get(fence.partition)
+        if held is None or held.token < fence.token:
+            held = self._held[fence.partition] = _Held(fence.token)
+        elif held.token > fence.token:
+            raise Fenced(held.token)
+        return held
+
+
+def arguments_of(place: Place) -> tuple[int, bytes]:
+    """A place as the functions know it: score and member (feed_svc/lua/places.lua says why)."""
+    return -place[0], member_of(place[1])
+
+
+def member_of(post_id: PostId) -> bytes:
+    return post_id.translate(_BITS_TURNED)
+
+
+def arguments_of_source(source: Source, entries_max: int) -> list[Argument]:
+    """No more of it than the set takes: if that is all, the set runs over, and has a floor then."""
+    places = source.places[:entries_max]
+    floor = arguments_of(source.floor) if source.floor else (b"", b"")
+    told = [each for place in places for each in arguments_of(place)]
+    return [*floor, len(places), *told]
+
+
+def places_of(pairs: Pairs) -> list[Place]:
+    """From members and scores, without the sentinel."""
+    return [
+        (-int(score), PostId(member.translate(_BITS_TURNED)))
+        for member, score in zip(pairs[::2], pairs[1::2], strict=True)
+        if member
+    ]
+
+
+_BITS_TURNED = bytes(range(255, -1, -1))
+
+
+def _library() -> tuple[str, str]:
+    """The source of the functions, and its version."""
+    folder = files("feed_svc").joinpath("lua")
+    source = "\n".join(folder.joinpath(f"{name}.lua").read_text("utf-8") for name in LUA_FILES)
+    version = sha256(source.encode()).hexdigest()[:12]
+    return f"#!lua name=newsfeed_{version}\nlocal VERSION = '{version}'\n{source}", version
+
+
+def _is_function_missing(reply: object) -> bool:
+    return isinstance(reply, RedisError) and "Function not found" in str(reply)
+
+
+def _refusal(error: Exception) -> _Refused | None:
+    word, _, rest = str(error).partition(" ")
+    if word == "FENCED":
+        return _Refused(int(rest[:16]))
+    return _Refused(0) if word == "UNFENCED" else None

@@ -1,0 +1,235 @@
+"""Hot windows in Redis: what they mean is told in feed_svc/lua/places.lua and windows.lua.
+
+Fan-out writes with a fence; what is read, rebuilt and forgotten needs none. Every write may be made
+twice, and none brings a window about except `begin`.
+"""
+
+import secrets
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import cast
+
+from feed_svc.model import (
+    FANOUT_WINDOWS_MAX,
+    ID_BYTES,
+    POSTS_PER_CALL_MAX,
+    Build,
+    Place,
+    PostId,
+    Source,
+    UserId,
+    Window,
+    WindowInfo,
+    WindowState,
+)
+from feed_svc.store import (
+    Call,
+    FeedRedis,
+    Pairs,
+    arguments_of,
+    arguments_of_source,
+    member_of,
+    places_of,
+)
+from svckit.batches import Batches
+from svckit.bus import Fence
+
+BACKFILL_ENTRIES_MAX = 600  # in a call, over all windows: some 5 ms, for which all others wait
+BUILD_ALONE_MS = 10_000  # so long no other build begins
+BUILD_TTL_MS = 60_000
+BUILD_ID_BYTES = 12
+READS_MAX = 200  # in a round trip
+
+Ask = tuple[UserId, Place, int]
+NOTHING = Source((), None)
+
+
+class WindowStore:
+    """Windows of at most `window_entries_max` entries, of people who read within `window_ttl_s`."""
+
+    def __init__(self, redis: FeedRedis) -> None:
+        self._redis = redis
+        self._keys = redis.keys
+        self._entries_max = redis.settings.window_entries_max
+        self._ttl_ms = redis.settings.window_ttl_s * 1000
+        self._reads: Batches[Ask, Window] = Batches(self._read_all, keys_max=READS_MAX)
+
+    async def read(self, viewer_id: UserId, before: Place, limit: int) -> Window:
+        """The newest `limit` places below `before`, and how far down they are all that there is.
+
+        So the floor may be the last of them. Reads that come at the same time go together.
+        """
+        return cast("Window", await self._reads.get((viewer_id, before, limit)))
+
+    async def deliver(self, fence: Fence, place: Place, viewer_ids: bytes) -> int:
+        """Put a post into those of the windows that are there; returns how many have it now."""
+        arguments = (self._entries_max, *arguments_of(place))
+        taken = 0
+        for packed in _chunks(viewer_ids, FANOUT_WINDOWS_MAX):
+            calls = [
+                Call("deliver", [key, *self._keys.windows(ids)], arguments)
+                for key, ids in self._keys.groups(packed)
+            ]
+            taken += sum(cast("list[int]", await self._redis.write(fence, calls)))
+        return taken
+
+    async def backfill(
+        self,
+        fence: Fence,
+        viewer_ids: bytes,
+        author_id: UserId,
+        source: Source,
+        *,
+        unmark: bool = False,
+    ) -> None:
+        """Add an author's posts to the windows that are there.
+
+        With `unmark` they count from then on as ones that have all of the author's posts.
+        """
+        mark = _mark(author_id) if unmark else b""
+        arguments = [self._entries_max, mark, *arguments_of_source(source, self._entries_max)]
+        at_once = BACKFILL_ENTRIES_MAX // max(1, len(source.places))
+        for packed in _chunks(viewer_ids, min(max(1, at_once), FANOUT_WINDOWS_MAX)):
+            calls = []
+            for key, ids in self._keys.groups(packed):
+                pairs = [each for one_id in ids for each in self._pair(one_id)]
+                calls.append(Call("backfill", [key, *pairs], arguments))
+            await self._redis.write(fence, calls)
+
+    async def purge(
+        self, fence: Fence, viewer_id: UserId, author_id: UserId, post_ids: Sequence[PostId]
+    ) -> None:
+        """Take an author's posts out of a window; also if they are in it no longer by pull."""
+        keys = [self._keys.fence(viewer_id), *self._pair(viewer_id)]
+        for at in range(0, max(1, len(post_ids)), POSTS_PER_CALL_MAX):
+            members = map(member_of, post_ids[at : at + POSTS_PER_CALL_MAX])
+            await self._redis.write(fence, [Call("purge", keys, [_mark(author_id), *members])])
+
+    async def set_pull(
+        self, fence: Fence, viewer_ids: bytes, author_id: UserId, *, on: bool
+    ) -> None:
+        """Say of windows that are there whether the author's posts are in the recents alone."""
+        arguments = [_mark(author_id), "HSET" if on else "HDEL"]
+        for packed in _chunks(viewer_ids, FANOUT_WINDOWS_MAX):
+            calls = [
+                Call("set_pull", [key, *map(self._keys.companion, ids)], arguments)
+                for key, ids in self._keys.groups(packed)
+            ]
+            await self._redis.write(fence, calls)
+
+    async def floor(self, viewer_id: UserId) -> tuple[WindowState, Place | None]:
+        """None = the window has everything, or is missing."""
+        (reply,) = await self._redis.call(Call("state", self._pair(viewer_id)))
+        state, _, floor, _ = _decode_state(cast("list[Pairs]", reply))
+        return state, floor
+
+    async def forget(self, viewer_id: UserId, post_ids: Sequence[PostId]) -> None:
+        """Take out posts that are gone for everybody."""
+        if post_ids:
+            members = [*map(member_of, post_ids)]
+            await self._redis.call(Call("forget", [self._keys.window(viewer_id)], members))
+
+    async def begin(self, viewer_id: UserId) -> Build | None:
+        """Make the window anew: what is delivered from now on is in it. None = another build runs.
+
+        The truth must be read after this.
+        """
+        build_id = secrets.token_bytes(BUILD_ID_BYTES)
+        arguments = (build_id, BUILD_ALONE_MS, BUILD_TTL_MS)
+        (generation,) = await self._redis.call(Call("begin", self._pair(viewer_id), arguments))
+        return None if generation is None else Build(viewer_id, build_id, cast("int", generation))
+
+    async def regenerate(self, build: Build) -> Build | None:
+        """The build as of now, to read the truth once more; None = it is lost."""
+        keys = self._pair(build.viewer_id)
+        (generation,) = await self._redis.call(Call("regenerate", keys, [build.build_id]))
+        if generation is None:
+            return None
+        return Build(build.viewer_id, build.build_id, cast("int", generation))
+
+    async def finish(self, build: Build, source: Source, pull_author_ids: Iterable[UserId]) -> bool:
+        """The window is ready: the source and what was delivered since the beginning.
+
+        False = anything but deliveries happened to it since `build.generation` was asked.
+        """
+        arguments = (
+            *(build.build_id, build.generation, self._ttl_ms, self._entries_max),
+            *arguments_of_source(source, self._entries_max),
+            *map(_mark, pull_author_ids),
+        )
+        (done,) = await self._redis.call(Call("finish", self._pair(build.viewer_id), arguments))
+        return bool(done)
+
+    async def evict(self, viewer_id: UserId) -> None:
+        await self._redis.run([("DEL", *self._pair(viewer_id))])
+
+    async def info(self, viewer_id: UserId) -> WindowInfo:
+        (reply,) = await self._redis.call(Call("info", self._pair(viewer_id)))
+        parts = cast("list[Pairs]", reply)
+        state, marks, floor, generation = _decode_state(parts)
+        if state is WindowState.MISSING:
+            return WindowInfo(state, 0, None, None, 0, 0, 0, 0)
+        entry_count, size_bytes, expire_time_ms = cast("list[int]", parts[3:])
+        newest = places_of(parts[2])
+        return WindowInfo(
+            state,
+            entry_count=entry_count - (floor is None),
+            newest=newest[0] if newest else None,
+            floor=floor,
+            pull_author_count=len(marks),
+            generation=generation,
+            size_bytes=size_bytes,
+            expire_time_ms=expire_time_ms,
+        )
+
+    async def _read_all(self, asked: Sequence[Ask]) -> Mapping[Ask, Window]:
+        calls = [
+            # One more than asked for tells whether there are more.
+            Call("read", self._pair(viewer_id), (*arguments_of(before), limit + 1, self._ttl_ms))
+            for viewer_id, before, limit in asked
+        ]
+        replies = cast("list[list[Pairs]]", await self._redis.call(*calls))
+        return {
+            ask: _decode_window(reply, ask[2]) for ask, reply in zip(asked, replies, strict=True)
+        }
+
+    def _pair(self, viewer_id: bytes) -> list[bytes]:
+        return [self._keys.window(viewer_id), self._keys.companion(viewer_id)]
+
+
+def _decode_window(reply: Sequence[Pairs], limit: int) -> Window:
+    state, marks, floor, _ = _decode_state(reply)
+    if state is not WindowState.READY:
+        return Window(state, NOTHING, frozenset())
+    places = places_of(reply[2])
+    if len(places) > limit:
+        del places[limit:]
+        floor = places[-1] if places else floor
+    return Window(state, Source(places, floor), marks)
+
+
+def _decode_state(
+    reply: Sequence[Pairs],
+) -> tuple[WindowState, frozenset[UserId], Place | None, int]:
+    """State, pull authors, floor, generation."""
+    if not reply:
+        return WindowState.MISSING, frozenset(), None, 0
+    pairs, last = reply[0], reply[1]
+    fields = dict(zip(pairs[::2], pairs[1::2], strict=True))
+    marks = frozenset(UserId(name[1:]) for name in fields if len(name) == 1 + ID_BYTES)
+    floor = places_of(last)
+    return (
+        WindowState(fields[b"state"].decode()),
+        marks,
+        floor[0] if floor else None,
+        int(fields[b"generation"]),
+    )
+
+
+def _mark(author_id: UserId) -> bytes:
+    return b"p" + author_id
+
+
+def _chunks(packed_ids: bytes, ids_max: int) -> Iterator[bytes]:
+    step = ids_max * ID_BYTES
+    for at in range(0, len(packed_ids), step):
+        yield packed_ids[at : at + step]

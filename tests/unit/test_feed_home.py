@@ -1,0 +1,185 @@
+"""Pages: what is left out of them, how they are filled up, and where they end."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any, cast
+
+import pytest
+from newsfeed.feed.v1.feed_service_pb2 import FeedItem
+
+from feed_svc.background import Background
+from feed_svc.candidates import Sources
+from feed_svc.graphs import Graphs
+from feed_svc.home import Home, HomePage
+from feed_svc.model import TOP, Hidden, Place, PostId, Source, UserId, WindowState
+from feed_svc.wire import field, renumbered
+from tests.support import feed_fakes as fakes
+from tests.support.feed_fakes import post_id, user
+
+VIEWER, HIDDEN = user(0), user(66)
+
+
+class Done:
+    """An `Engagement` that knows of all posts, or of some."""
+
+    def __init__(self) -> None:
+        self.unknown: set[PostId] = set()
+
+    async def of(self, _: UserId, post_ids: Sequence[PostId]) -> Mapping[PostId, bytes]:
+        return {each: b"!" for each in post_ids if each not in self.unknown}
+
+
+class Rig:
+    """A feed of posts 1 to `count`, all in the window."""
+
+    def __init__(self, background: Background, count: int = 100) -> None:
+        self.background = background
+        self.windows = fakes.Windows(
+            Source([(number, post_id(number)) for number in range(count, 0, -1)], None)
+        )
+        self.people, self.hydrator, self.done = fakes.People(), fakes.Hydrator(), Done()
+        self.contents, self.rebuilds = fakes.Contents(), fakes.Rebuilds()
+        graphs = Graphs(cast("Any", self.people), cast("Any", fakes.Caches()), background)
+        sources = Sources(
+            cast("Any", self.windows),
+            cast("Any", fakes.Authors()),
+            cast("Any", self.contents),
+            cast("Any", self.rebuilds),
+            background,
+        )
+        self.home = Home(graphs, sources, cast("Any", self.hydrator), self.done, background)
+
+    def hide(self, *numbers: int) -> None:
+        self.people.hidden_now = Hidden(frozenset([HIDDEN]), truncated=False)
+        self.hydrator.authors = {post_id(number): HIDDEN for number in numbers}
+
+    async def page(self, size: int, before: Place = TOP, own: int | None = None) -> HomePage:
+        return await self.home.page(VIEWER, before, size, None if own is None else post_id(own))
+
+    async def feed(self, size: int) -> list[int]:
+        shown = []
+        place: Place | None = TOP
+        while place is not None:
+            page = await self.page(size, place)
+            shown += numbers(page)
+            place = page.next_place
+        return shown
+
+
+def numbers(page: HomePage) -> list[int]:
+    return [int.from_bytes(item[:16]) for item in page.items]
+
+
+@pytest.fixture
+async def rig() -> AsyncIterator[Rig]:
+    async with Background(10) as background:
+        yield Rig(background)
+
+
+async def test_an_item_is_the_post_and_what_was_done_with_it(rig: Rig) -> None:
+    page = await rig.page(2)
+    assert page.items == [post_id(100) + b"!", post_id(99) + b"!"]
+    assert page.next_place == (99, post_id(99))
+    assert not page.is_degraded
+
+
+@pytest.mark.parametrize("size", [1, 3, 99, 100])
+async def test_hidden_authors_leave_no_hole(rig: Rig, size: int) -> None:
+    hidden = [100, 99, 50, 49, 48, 1]
+    rig.hide(*hidden)
+    expected = [number for number in range(100, 0, -1) if number not in hidden]
+    assert await rig.feed(size) == expected
+    assert len((await rig.page(size)).items) == min(size, len(expected))
+
+
+async def test_the_end_is_told_with_the_last_item(rig: Rig) -> None:
+    assert (await rig.page(100)).next_place is None
+    assert (await rig.page(99)).next_place is not None
+    rig.hide(1, 2, 3)
+    assert (await rig.page(98)).next_place is None
+
+
+async def test_shares_of_hidden_authors_are_hidden(rig: Rig) -> None:
+    rig.hide()
+    rig.hydrator.shared_authors = {post_id(100): HIDDEN, post_id(98): user(2)}
+    assert numbers(await rig.page(2)) == [99, 98]
+
+
+async def test_too_many_hidden_authors_are_asked_about(rig: Rig) -> None:
+    rig.hide(100)
+    rig.people.hidden_now = Hidden(frozenset(), truncated=True)
+    rig.people.hidden_too = {HIDDEN}
+    assert numbers(await rig.page(2)) == [99, 98]
+
+
+async def test_looking_for_something_to_show_has_an_end_and_goes_on_there() -> None:
+    async with Background(10) as background:
+        rig = Rig(background, count=1_000)
+        rig.hide(*range(2, 1_001))
+        page = await rig.page(1)
+        assert page.items == []
+        looked_at = 1 + 2 + 4 + 8 + 16 + 32
+        assert page.next_place == (1_000 - looked_at + 1, post_id(1_000 - looked_at + 1))
+        assert await rig.feed(1) == [1]
+
+
+async def test_what_is_gone_is_made_up_for_and_forgotten(rig: Rig) -> None:
+    rig.hydrator.gone = {post_id(100), post_id(98)}
+    assert numbers(await rig.page(2)) == [99, 97]
+    await rig.background.idle()
+    assert rig.windows.forgotten == [post_id(100), post_id(98)]
+
+
+async def test_nothing_is_forgotten_without_a_window(rig: Rig) -> None:
+    rig.windows.state = WindowState.BUILDING
+    rig.contents.places = {VIEWER: [(2, post_id(2)), (1, post_id(1))]}
+    rig.hydrator.gone = {post_id(2)}
+    assert numbers(await rig.page(5)) == [1]
+    await rig.background.idle()
+    assert rig.windows.forgotten == []
+
+
+@pytest.mark.parametrize("missing", ["redis", "user_svc", "cards", "engagement"])
+async def test_a_page_says_that_a_part_is_missing(rig: Rig, missing: str) -> None:
+    assert not (await rig.page(3)).is_degraded
+    rig.windows.is_down = missing == "redis"
+    rig.people.is_down = missing == "user_svc"
+    rig.hydrator.lacks_cards = missing == "cards"
+    rig.done.unknown = {post_id(99)} if missing == "engagement" else set()
+    page = await rig.page(3)
+    assert page.is_degraded
+    if missing != "redis":
+        assert numbers(page) == [100, 99, 98]
+    if missing == "engagement":
+        assert page.items[1] == post_id(99)
+
+
+class TestOwnPost:
+    async def test_it_is_in_its_place(self, rig: Rig) -> None:
+        rig.windows.source = Source([(9, post_id(9)), (7, post_id(7))], None)
+        assert numbers(await rig.page(5, own=8)) == [9, 8, 7]
+        assert numbers(await rig.page(5, own=10)) == [10, 9, 7]
+        assert numbers(await rig.page(5, own=1)) == [9, 7, 1]
+        assert numbers(await rig.page(5, own=7)) == [9, 7]
+
+    async def test_what_it_pushes_out_is_on_the_next_page(self, rig: Rig) -> None:
+        rig.windows.source = Source([(9, post_id(9)), (7, post_id(7))], None)
+        page = await rig.page(2, own=8)
+        assert numbers(page) == [9, 8]
+        assert page.next_place == (8, post_id(8))
+        page = await rig.page(2, own=1)
+        assert numbers(page) == [9, 7]
+        assert page.next_place == (7, post_id(7))
+
+    async def test_the_page_comes_without_it_if_nobody_can_tell(self, rig: Rig) -> None:
+        rig.hydrator.gone = {post_id(101)}
+        page = await rig.page(2, own=101)
+        assert numbers(page) == [100, 99]
+        assert page.is_degraded
+
+
+@pytest.mark.parametrize("length", [0, 1, 127, 128, 300, 16_383, 16_384, 3_000_000])
+def test_fields_are_as_protobuf_writes_them(length: int) -> None:
+    data = bytes(length)
+    card = FeedItem.FromString(field(2, field(1, b"x" * length))).author
+    assert card.user_id == "x" * length
+    assert renumbered(4, field(2, data)) == field(4, data)
