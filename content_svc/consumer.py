@@ -3,14 +3,11 @@
 from collections.abc import Callable
 from uuid import UUID
 
-from google.protobuf.message import DecodeError
-from newsfeed.events.v1 import events_pb2 as pb
-
 from content_svc.model import Purge, PurgeKind
 from content_svc.purge_store import PurgeStore
 from content_svc.store import Change, Changes
-from svckit.bus import BusEvent, Fence, Handler, Undecodable
-from svckit.events import SCHEMA_VERSION
+from svckit.bus import BusEvent, Fence, Handler
+from svckit.events import decoded
 
 GROUP = "content_svc"
 
@@ -26,13 +23,7 @@ class PeopleEvents(Handler):
         self._clock_ms = clock_ms
 
     async def handle(self, event: BusEvent, fence: Fence) -> None:  # noqa: ARG002 harmless twice
-        try:
-            message = pb.Event.FromString(event.payload)
-        except DecodeError as error:
-            raise Undecodable(event.type) from error
-        if message.schema_version > SCHEMA_VERSION:
-            raise Undecodable(f"schema version {message.schema_version}")
-        user_id = UUID(message.user_deleted.user_id)
+        user_id = UUID(decoded(event).user_deleted.user_id)
         purge = Purge(PurgeKind.USER, user_id, self._clock_ms())
 
         async def note(change: Change) -> None:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import AsyncGenerator, Callable, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 
 from google.protobuf.descriptor import ServiceDescriptor
@@ -27,6 +27,7 @@ from feed_svc.store import FeedRedis, open_store
 from feed_svc.tiers import Tiers
 from feed_svc.window_store import WindowStore
 from svckit.client import ServiceChannel
+from svckit.errors import Unavailable
 from svckit.identity import Identity
 from svckit.keys import SigningKeys
 from svckit.page_tokens import PageTokens
@@ -108,7 +109,7 @@ async def run(settings: Settings, role: str) -> None:
             services = servicers(app, settings)
         if role in {"fanout", "all"}:
             consumer = RedisConsumer(settings.bus, GROUP, app.events)
-            background.append(consumer.run())
+            background += [consumer.run(), _look_at_settings(app.redis)]
             if role == "fanout":  # who serves feeds does so without Redis
                 checks = [app.redis.ping, consumer.ping]
         server = Server(settings.server, settings.port, identity.verifier, services, checks)
@@ -120,6 +121,11 @@ def servicers(app: App, settings: Settings) -> dict[ServiceDescriptor, object]:
     page_tokens = PageTokens(settings.page_token_key.encode())
     servicer = FeedServicer(app.home, app.admin, page_tokens)
     return {pb.DESCRIPTOR.services_by_name["FeedService"]: servicer}
+
+
+async def _look_at_settings(redis: FeedRedis) -> None:
+    with suppress(Unavailable):  # what is not there yet is looked at with the next start
+        await redis.check()
 
 
 def _now_ms() -> int:

@@ -2,7 +2,6 @@
 
 from uuid import UUID
 
-from google.protobuf.message import DecodeError
 from newsfeed.content.v1 import content_service_pb2 as content_pb
 from newsfeed.events.v1 import events_pb2 as pb
 
@@ -11,7 +10,7 @@ from feed_svc.fanout import Fanout
 from feed_svc.model import Post, UserId
 from feed_svc.store import Fences
 from svckit.bus import BusEvent, Fence, Handler, Undecodable
-from svckit.events import SCHEMA_VERSION
+from svckit.events import decoded
 
 GROUP = "feed_svc"
 
@@ -40,7 +39,7 @@ class FeedEvents(Handler):
         await self._fences.raise_(fence)
 
     async def handle(self, event: BusEvent, fence: Fence) -> None:
-        message = _decoded(event)
+        message = decoded(event)
         match message.WhichOneof("payload"):
             case "post_created":
                 post = _post(message.post_created.post)
@@ -65,16 +64,6 @@ class FeedEvents(Handler):
     async def _follow_changed(self, fence: Fence, edge: pb.FollowAdded | pb.FollowRemoved) -> None:
         viewer_id, author_id = _user(edge.follower_id), _user(edge.followee_id)
         await self._fanout.follow_changed(fence, viewer_id, author_id)
-
-
-def _decoded(event: BusEvent) -> pb.Event:
-    try:
-        message = pb.Event.FromString(event.payload)
-    except DecodeError as error:
-        raise Undecodable(event.type) from error
-    if message.schema_version > SCHEMA_VERSION:
-        raise Undecodable(f"schema version {message.schema_version}")
-    return message
 
 
 def _post(message: content_pb.Post) -> Post:

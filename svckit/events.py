@@ -2,9 +2,11 @@
 
 from uuid import UUID
 
+from google.protobuf.message import DecodeError
 from google.protobuf.timestamp_pb2 import Timestamp
 from newsfeed.events.v1 import events_pb2 as pb
 
+from svckit.bus import BusEvent, Undecodable
 from svckit.context import current_call
 from svckit.ids import new_id
 from svckit.outbox import OutboxRecord
@@ -33,3 +35,14 @@ def event_record(
         payload=event.SerializeToString(deterministic=True),
         headers={"traceparent": event.traceparent} if event.traceparent else {},
     )
+
+
+def decoded(event: BusEvent) -> pb.Event:
+    """The event as it was written; `Undecodable` also if its meaning is newer than we know."""
+    try:
+        message = pb.Event.FromString(event.payload)
+    except DecodeError as error:
+        raise Undecodable(event.type) from error
+    if message.schema_version > SCHEMA_VERSION:
+        raise Undecodable(f"schema version {message.schema_version}")
+    return message

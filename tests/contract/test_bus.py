@@ -1,22 +1,14 @@
-"""The suites of the event bus on its engines: Redis Streams, on Valkey from the wheel.
-
-TEST_REDIS_SERVER names the program of another server that speaks Redis (Debian's redis-server 7.0,
-say): then all of it runs on that too, and fails if it is not there.
-"""
+"""The suites of the event bus on its engines: Redis Streams, on every server that speaks Redis."""
 
 import asyncio
 import json
 import os
-import shutil
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
 
-from devstack import valkey
-from devstack.servers import Server
-from devstack.store import Place, Store
 from devstack.stores import throwaway
 from svckit.bus import BusEvent, Undecodable
 from svckit.redis_bus import START, BusMismatch, Lease, RedisBus, place_of
@@ -37,28 +29,13 @@ from tests.contract.bus_suite import BusSuite
 from tests.contract.redis_engine import QUICK, RedisEngine
 from tests.support.clock import ManualClock
 from tests.support.polling import until
-
-OTHER_SERVER = os.environ.get("TEST_REDIS_SERVER")
-SERVERS = ["valkey", *([OTHER_SERVER] if OTHER_SERVER else [])]
-
-
-def other_server(program: str) -> Store:
-    """Like Valkey in every setting; only the program is another."""
-    path = shutil.which(program)
-    if path is None:
-        pytest.fail(f"TEST_REDIS_SERVER={program} is not there (apt-get install redis-server)")
-
-    async def prepare(place: Place) -> Server:
-        server = await valkey.prepare(place)
-        return replace(server, name=program, command=(path, *server.command[1:]))
-
-    return Store(program, "", prepare, valkey.ping)
+from tests.support.redis_servers import SERVERS, server_named
 
 
 @pytest.fixture(scope="module", params=SERVERS)
 async def server_url(request: pytest.FixtureRequest) -> AsyncIterator[str]:
     name: str = request.param
-    async with throwaway(valkey.STORE if name == "valkey" else other_server(name)) as url:
+    async with throwaway(server_named(name)) as url:
         yield url
 
 
