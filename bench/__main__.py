@@ -1,6 +1,7 @@
 """Takes the measures: a table on the terminal, and all values in bench/results.json.
 
-    python -m bench [--quick] [follow get stream login posts relay consume age fanout feed]
+    python -m bench [--quick] [follow get stream login posts relay consume age fanout feed
+                               celebrity]
 
 Makes a PostgreSQL of its own (one that syncs to disk) with people and edges in it, and runs the
 real programs beside it, with the other stores that they need. Nothing is left behind but the
@@ -19,6 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from bench.bus import age_of_events, consume_events, relay_events
+from bench.celebrity import celebrate
 from bench.content import publish_and_read
 from bench.dataset import FULL, load, progress_bar
 from bench.fanout import fan_out
@@ -42,6 +44,7 @@ MEASURES: Mapping[str, Callable[[Site], Awaitable[list[Measure]]]] = {
     "age": age_of_events,
     "fanout": fan_out,
     "feed": read_feeds,
+    "celebrity": celebrate,
 }
 QUICK = replace(FULL, follows=200_000, blocks=1_000, mutes=1_000, sessions=10_000)
 RESULTS = Path(__file__).parent / "results.json"

@@ -20,6 +20,7 @@ from feed_svc.fanout import Fanout
 from feed_svc.graphs import Graphs
 from feed_svc.home import Home
 from feed_svc.hydrate import Hydrator
+from feed_svc.patience import Patience
 from feed_svc.rebuild import Rebuilds
 from feed_svc.servicer import FeedServicer
 from feed_svc.settings import Settings
@@ -77,9 +78,14 @@ async def open_app(
         rebuilds = Rebuilds(people, contents, windows, authors, caches, entries_max, building)
         tiers = Tiers(settings.push, people, windows, authors, now_ms)
         fanout = Fanout(people, contents, windows, authors, caches, tiers, entries_max, now_ms)
-        graphs = Graphs(people, caches, background, age_clock_s)
-        sources = Sources(windows, authors, contents, rebuilds, background, age_clock_s)
-        hydrator = Hydrator(contents, people, caches, background, age_clock_s)
+        with_people, with_contents = Patience("user_svc"), Patience("content_svc")
+        graphs = Graphs(people, caches, with_people, background, age_clock_s)
+        sources = Sources(
+            windows, authors, contents, rebuilds, with_contents, background, age_clock_s
+        )
+        hydrator = Hydrator(
+            contents, people, caches, with_contents, with_people, background, age_clock_s
+        )
         yield App(
             redis=redis,
             windows=windows,

@@ -53,6 +53,6 @@ async def _run(job: Coroutine[Any, Any, None]) -> None:
     try:
         await job
     except (Unavailable, DeadlineExceeded) as error:
-        logger.info("background_job_put_off", extra={"error": repr(error)})
+        logger.debug("background_job_put_off", extra={"error": repr(error)})
     except Exception:
         logger.exception("background_job_failed")

@@ -7,10 +7,9 @@ event never replaces what came with it. An empty value = gone.
 import random
 from collections.abc import Iterable, Mapping, Sequence
 
-from feed_svc import keys
-from feed_svc.engine_store import Command
 from feed_svc.model import PostId, UserId
-from feed_svc.store import FeedRedis
+from feed_svc.store import Call, FeedRedis
+from svckit.bus import Fence
 
 TTL_MS = 600_000
 GRAPH_TTL_MS = 3_600_000
@@ -21,45 +20,50 @@ class CacheStore:
 
     def __init__(self, redis: FeedRedis) -> None:
         self._redis = redis
+        self._keys = redis.keys
 
     async def posts(self, post_ids: Sequence[PostId]) -> dict[PostId, bytes]:
         """Of those that are known."""
-        found = await self._redis.get_all([keys.post(one_id) for one_id in post_ids])
+        found = await self._redis.get_all([self._keys.post(one_id) for one_id in post_ids])
         pairs = zip(post_ids, found, strict=True)
         return {one_id: data for one_id, data in pairs if data is not None}
 
     async def cards(self, user_ids: Sequence[UserId]) -> dict[UserId, bytes]:
         """Of those who are known."""
-        found = await self._redis.get_all([keys.card(one_id) for one_id in user_ids])
+        found = await self._redis.get_all([self._keys.card(one_id) for one_id in user_ids])
         pairs = zip(user_ids, found, strict=True)
         return {one_id: data for one_id, data in pairs if data is not None}
 
     async def fill_posts(self, posts: Mapping[PostId, bytes]) -> None:
-        await self._fill((keys.post(one_id), data) for one_id, data in posts.items())
+        await self._fill((self._keys.post(one_id), data) for one_id, data in posts.items())
 
     async def fill_cards(self, cards: Mapping[UserId, bytes]) -> None:
-        await self._fill((keys.card(one_id), data) for one_id, data in cards.items())
+        await self._fill((self._keys.card(one_id), data) for one_id, data in cards.items())
 
-    async def put_post(self, post_id: PostId, data: bytes) -> None:
-        await self._redis.run([_set(keys.post(post_id), data)])
+    async def put_post(self, fence: Fence, post_id: PostId, data: bytes) -> None:
+        await self._put(fence, post_id, self._keys.post(post_id), data)
 
-    async def put_card(self, user_id: UserId, data: bytes) -> None:
-        await self._redis.run([_set(keys.card(user_id), data)])
+    async def put_card(self, fence: Fence, user_id: UserId, data: bytes) -> None:
+        await self._put(fence, user_id, self._keys.card(user_id), data)
 
     async def graph(self, viewer_id: UserId) -> bytes | None:
-        return (await self._redis.get_all([self._redis.keys.graph(viewer_id)]))[0]
+        return (await self._redis.get_all([self._keys.graph(viewer_id)]))[0]
 
     async def put_graph(self, viewer_id: UserId, data: bytes) -> None:
-        key = self._redis.keys.graph(viewer_id)
+        key = self._keys.graph(viewer_id)
         await self._redis.run([("SET", key, data, "PX", GRAPH_TTL_MS)])
 
+    async def _put(self, fence: Fence, one_id: bytes, key: bytes, data: bytes) -> None:
+        await self._redis.write(
+            fence, [Call("put_copy", [self._keys.fence(one_id), key], [data, _ttl_ms()])]
+        )
+
     async def _fill(self, pairs: Iterable[tuple[bytes, bytes]]) -> None:
-        commands = [[*_set(key, data), "NX"] for key, data in pairs]
+        commands = [("SET", key, data, "PX", _ttl_ms(), "NX") for key, data in pairs]
         if commands:
             await self._redis.run(commands)
 
 
-def _set(key: bytes, data: bytes) -> Command:
-    """For a time that differs, so that what came together does not go together."""
-    ttl_ms = int(TTL_MS * random.uniform(0.9, 1.1))  # noqa: S311
-    return ("SET", key, data, "PX", ttl_ms)
+def _ttl_ms() -> int:
+    """Differs, so that what came together does not go together."""
+    return int(TTL_MS * random.uniform(0.9, 1.1))  # noqa: S311

@@ -19,12 +19,14 @@ from feed_svc.background import Background
 from feed_svc.clients import Contents
 from feed_svc.graphs import Viewer
 from feed_svc.model import RECENTS_MAX, TOP, Place, Source, UserId, Window, WindowState
+from feed_svc.patience import Patience
 from feed_svc.read_through import ReadThrough
 from feed_svc.rebuild import Rebuilds
 from feed_svc.window_store import WindowStore
-from svckit.errors import DeadlineExceeded, Unavailable
+from svckit.errors import Unavailable
 
-COLD_TIMEOUT_S = 0.25
+AUTHORS_ASKED_AT_ONCE_MAX = 16
+RECENTS_AGE_S_MAX = 0.5  # what a pulled author has posted is seen by all within a second
 
 _READS = {
     where: metrics.READS.labels(where)
@@ -69,6 +71,7 @@ class Sources:
         authors: AuthorStore,
         contents: Contents,
         rebuilds: Rebuilds,
+        patience: Patience,
         background: Background,
         clock_s: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -77,18 +80,24 @@ class Sources:
             return {each: _Rising.of(source) for each, source in found.items()}
 
         async def true_recents(ids: Sequence[UserId]) -> Mapping[UserId, _Rising]:
-            found = await asyncio.gather(
-                *(contents.by_authors([each], TOP, RECENTS_MAX) for each in ids)
-            )
-            return {
-                each: _Rising(places[::-1], None if len(places) < RECENTS_MAX else places[-1])
-                for each, places in zip(ids, found, strict=True)
-            }
+            found: dict[UserId, _Rising] = {}
+            for start in range(0, len(ids), AUTHORS_ASKED_AT_ONCE_MAX):
+                asked = ids[start : start + AUTHORS_ASKED_AT_ONCE_MAX]
+                truths = await asyncio.gather(
+                    *(contents.by_authors([each], TOP, RECENTS_MAX) for each in asked)
+                )
+                for each, places in zip(asked, truths, strict=True):
+                    floor = None if len(places) < RECENTS_MAX else places[-1]
+                    found[each] = _Rising(places[::-1], floor)
+            return found
 
         self.windows = windows
         self.contents = contents
         self.rebuilds = rebuilds
-        self.recents = ReadThrough("content_svc", stored_recents, true_recents, background, clock_s)
+        self.patience = patience
+        self.recents = ReadThrough(
+            patience, stored_recents, true_recents, background, clock_s, RECENTS_AGE_S_MAX
+        )
 
 
 class Candidates:
@@ -118,8 +127,10 @@ class Candidates:
     async def _window(self, before: Place, limit: int) -> Window | None:
         """None = it can't serve; if it's for want of a window, one is being built from now on."""
         sources = self._sources
+        reading = sources.windows.read(self._viewer.viewer_id, before, limit)
+        await self._viewer.hidden()  # it takes longer, so only this one is waited for
         try:
-            window = await sources.windows.read(self._viewer.viewer_id, before, limit)
+            window = await reading
         except Unavailable:
             self.is_down = True
             _READS["down"].inc()
@@ -151,8 +162,5 @@ class Candidates:
     async def _cold(self, before: Place, limit: int) -> list[Place]:
         graph, hidden = await self._viewer.graph(), await self._viewer.hidden()
         authors = (graph.followee_ids | {self._viewer.viewer_id}) - hidden.user_ids
-        try:
-            async with asyncio.timeout(COLD_TIMEOUT_S):
-                return await self._sources.contents.by_authors(authors, before, limit)
-        except (TimeoutError, DeadlineExceeded) as error:
-            raise Unavailable(dependency="content_svc") from error
+        async with self._sources.patience.limit():
+            return await self._sources.contents.by_authors(authors, before, limit)

@@ -46,7 +46,7 @@ class FeedEvents(Handler):
                 place = (post.create_time_ms, post.post_id)
                 await self._fanout.published(fence, post.author_id, place)
             case "post_updated":
-                await self._fanout.edited(_post(message.post_updated.post))
+                await self._fanout.edited(fence, _post(message.post_updated.post))
             case "post_deleted":
                 post = _post(message.post_deleted.post)
                 await self._fanout.post_deleted(fence, post.author_id, post.post_id)
@@ -55,7 +55,7 @@ class FeedEvents(Handler):
             case "follow_removed":
                 await self._follow_changed(fence, message.follow_removed)
             case "user_updated":
-                await self._fanout.person_changed(_user(message.user_updated.user.user_id))
+                await self._fanout.person_changed(fence, _user(message.user_updated.user.user_id))
             case "user_deleted":
                 await self._fanout.person_deleted(fence, _user(message.user_deleted.user_id))
             case other:

@@ -89,23 +89,23 @@ class Fanout:
         else:
             await self._backfill(fence, viewer_id, author_id)
 
-    async def edited(self, post: Post) -> None:
+    async def edited(self, fence: Fence, post: Post) -> None:
         latest = await self._contents.latest(post)
-        await self._caches.put_post(post.post_id, latest.encoded if latest else GONE)
+        await self._caches.put_post(fence, post.post_id, latest.encoded if latest else GONE)
 
     async def post_deleted(self, fence: Fence, author_id: UserId, post_id: PostId) -> None:
         """Followers' windows keep the id: who reads it there removes it."""
-        await self._caches.put_post(post_id, GONE)
+        await self._caches.put_post(fence, post_id, GONE)
         await self._authors.forget(fence, author_id, post_id)
         await self._windows.forget(author_id, [post_id])
 
-    async def person_changed(self, user_id: UserId) -> None:
+    async def person_changed(self, fence: Fence, user_id: UserId) -> None:
         card = (await self._people.cards([user_id])).get(user_id)
-        await self._caches.put_card(user_id, card.encoded if card else GONE)
+        await self._caches.put_card(fence, user_id, card.encoded if card else GONE)
 
     async def person_deleted(self, fence: Fence, user_id: UserId) -> None:
         """Posts of theirs in others' windows are not shown, as there is no card for them."""
-        await self._caches.put_card(user_id, GONE)
+        await self._caches.put_card(fence, user_id, GONE)
         await self._windows.evict(user_id)
         await self._authors.drop(fence, user_id)
         await self._authors.set_tier(fence, user_id, Tier.PUSH)

@@ -6,7 +6,6 @@ of this process, else from the copy of the viewer's graph that is kept in Redis 
 ten minutes for viewers who read.
 """
 
-import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
@@ -16,18 +15,16 @@ from feed_svc.background import Background
 from feed_svc.cache_store import CacheStore
 from feed_svc.clients import People, graph_of_copy
 from feed_svc.model import Hidden, UserId, ViewerGraph
+from feed_svc.patience import Patience
 from svckit.batches import Batches
-from svckit.errors import DeadlineExceeded, Unavailable
+from svckit.errors import Unavailable
 
 HIDDEN_TIMEOUT_S = 0.15
 HIDDEN_INTERVAL_S = 0.005
-GRAPH_TIMEOUT_S = 0.25
 KNOWN_AGE_S_MAX = 3600.0
 COPY_AGE_S = 600.0
 VIEWERS_MAX = 20_000
 IDS_MAX = 500_000  # hidden ones, of all viewers together
-
-_DOWN = (Unavailable, DeadlineExceeded, TimeoutError)
 
 
 @dataclass(slots=True)
@@ -46,11 +43,13 @@ class Graphs:
         self,
         people: People,
         caches: CacheStore,
+        patience: Patience,
         background: Background,
         clock_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self.people = people
         self.caches = caches
+        self.patience = patience
         self.background = background
         self.asked: Batches[UserId, Hidden] = Batches(self._ask, interval_s=HIDDEN_INTERVAL_S)
         self._clock_s = clock_s
@@ -82,7 +81,7 @@ class Graphs:
         return known.hidden if known is not None and is_recent else None
 
     async def _ask(self, viewer_ids: Sequence[UserId]) -> Mapping[UserId, Hidden]:
-        async with asyncio.timeout(HIDDEN_TIMEOUT_S):
+        async with self.patience.limit(HIDDEN_TIMEOUT_S):
             return await self.people.hidden(viewer_ids)
 
     async def _copy(self, viewer_id: UserId) -> None:
@@ -108,7 +107,7 @@ class Viewer:
                 self._hidden = await self._asked
                 assert self._hidden is not None
                 self._graphs.heard(self.viewer_id, self._hidden)
-            except _DOWN as error:
+            except Unavailable as error:
                 self.is_old = True
                 known = self._graphs.heard_before(self.viewer_id)
                 self._hidden = known or (await self._copy(error))[1]
@@ -120,19 +119,16 @@ class Viewer:
         others = user_ids - hidden.user_ids if hidden.truncated else None
         if not others:
             return hidden.user_ids
-        try:
-            async with asyncio.timeout(HIDDEN_TIMEOUT_S):
-                more = await self._graphs.people.hidden_among(self.viewer_id, others)
-        except _DOWN as error:
-            raise Unavailable(dependency="user_svc") from error
+        async with self._graphs.patience.limit(HIDDEN_TIMEOUT_S):
+            more = await self._graphs.people.hidden_among(self.viewer_id, others)
         return hidden.user_ids | more
 
     async def graph(self) -> ViewerGraph:
         if self._graph is None:
             try:
-                async with asyncio.timeout(GRAPH_TIMEOUT_S):
+                async with self._graphs.patience.limit():
                     self._graph, copy = await self._graphs.people.graph(self.viewer_id)
-            except _DOWN as error:
+            except Unavailable as error:
                 self.is_old = True
                 self._graph = (await self._copy(error))[0]
             else:
@@ -140,8 +136,8 @@ class Viewer:
                 self._graphs.background.start(caches.put_graph(self.viewer_id, copy))
         return self._graph
 
-    async def _copy(self, reason: Exception) -> tuple[ViewerGraph, Hidden]:
+    async def _copy(self, reason: Unavailable) -> tuple[ViewerGraph, Hidden]:
         copy = await self._graphs.caches.graph(self.viewer_id)
         if copy is None:
-            raise Unavailable(dependency="user_svc") from reason
+            raise reason
         return graph_of_copy(copy)

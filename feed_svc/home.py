@@ -70,7 +70,8 @@ class Home:
             is_degraded |= hydrated.lacks_cards
             place = items[-1].place if len(kept) > wanted else found.next_place
             look += 1
-        metrics.REFILLS.inc(look - 1)
+        if look > 1:
+            metrics.REFILLS.inc(look - 1)
         if gone_ids and candidates.has_window:
             self._background.start(self._sources.windows.forget(viewer_id, gone_ids))
         engagement = await self._engagement.of(viewer_id, [item.place[1] for item in items])

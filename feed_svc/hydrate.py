@@ -14,6 +14,7 @@ from feed_svc.background import Background
 from feed_svc.cache_store import CacheStore
 from feed_svc.clients import Contents, People, decode_post
 from feed_svc.model import Place, Post, PostId, UserId
+from feed_svc.patience import Patience
 from feed_svc.read_through import ReadThrough
 from feed_svc.wire import field, renumbered
 
@@ -25,20 +26,6 @@ Card = bytes
 """The field `author`."""
 
 
-class _Part(NamedTuple):
-    """A post by itself, and as the field `post`."""
-
-    place: Place
-    author_id: UserId
-    shared_post_id: PostId | None
-    encoded: bytes
-
-    @classmethod
-    def of(cls, post: Post) -> "_Part":
-        place = (post.create_time_ms, post.post_id)
-        return cls(place, post.author_id, post.shared_post_id, field(_POST, post.encoded))
-
-
 class Item(NamedTuple):
     """A post as it is shown to whoever may see its author, and the author of what it shares."""
 
@@ -46,6 +33,27 @@ class Item(NamedTuple):
     author_id: UserId
     shared_author_id: UserId | None
     encoded: bytes  # fields of a FeedItem: all but what the viewer and others did with it
+
+
+class _Part:
+    """A post by itself, and as the field `post`. It keeps the item that it was part of last."""
+
+    __slots__ = ("_card", "_item", "author_id", "encoded", "place", "shared_post_id")
+
+    def __init__(self, post: Post) -> None:
+        self.place: Place = (post.create_time_ms, post.post_id)
+        self.author_id = post.author_id
+        self.shared_post_id = post.shared_post_id
+        self.encoded = field(_POST, post.encoded)
+        self._card: Card | None = None
+        self._item: Item
+
+    def beside(self, card: Card) -> Item:
+        """Without what it shares."""
+        if self._card is not card:
+            self._item = Item(self.place, self.author_id, None, self.encoded + card)
+            self._card = card
+        return self._item
 
 
 class Hydrated(NamedTuple):
@@ -65,6 +73,8 @@ class Hydrator:
         contents: Contents,
         people: People,
         caches: CacheStore,
+        with_contents: Patience,
+        with_people: Patience,
         background: Background,
         clock_s: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -73,10 +83,10 @@ class Hydrator:
         self._caches = caches
         self._background = background
         self._posts: ReadThrough[PostId, _Part] = ReadThrough(
-            "content_svc", self._stored_posts, self._asked_posts, background, clock_s
+            with_contents, self._stored_posts, self._asked_posts, background, clock_s
         )
         self._cards: ReadThrough[UserId, Card] = ReadThrough(
-            "user_svc", self._stored_cards, self._asked_cards, background, clock_s
+            with_people, self._stored_cards, self._asked_cards, background, clock_s
         )
 
     async def items(self, post_ids: Collection[PostId]) -> Hydrated:
@@ -117,13 +127,13 @@ class Hydrator:
         known = self._posts.remembered(post_id)
         if known is not None and known.encoded == field(_POST, data):
             return known
-        return _Part.of(decode_post(data))
+        return _Part(decode_post(data))
 
     async def _asked_posts(self, ids: Sequence[PostId]) -> Mapping[PostId, _Part]:
         found = await self._contents.posts(ids)
         encoded = {each: post.encoded for each, post in found.items()}
         self._background.start(self._caches.fill_posts(encoded))
-        return {each: _Part.of(post) for each, post in found.items()}
+        return {each: _Part(post) for each, post in found.items()}
 
     async def _stored_cards(self, ids: Sequence[UserId]) -> Mapping[UserId, Card | None]:
         found = await self._caches.cards(ids)
@@ -143,14 +153,15 @@ def _item(
     card = cards.get(post.author_id)
     if card is None:
         return None
+    item = post.beside(card)
     if post.shared_post_id is None:
-        return Item(post.place, post.author_id, None, post.encoded + card)
+        return item
     shared = shared_posts.get(post.shared_post_id)
     shared_card = cards.get(shared.author_id) if shared is not None else None
     if shared is None or shared_card is None:
         return None
     shown = renumbered(_SHARED_POST, shared.encoded) + renumbered(_SHARED_AUTHOR, shared_card)
-    return Item(post.place, post.author_id, shared.author_id, post.encoded + card + shown)
+    return item._replace(shared_author_id=shared.author_id, encoded=item.encoded + shown)
 
 
 def _card_without_name(user_id: UserId) -> Card:

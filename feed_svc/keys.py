@@ -22,10 +22,13 @@ class Keys:
         self._shards_of_last_bytes = [last % shards for last in range(SHARDS_MAX)]
         self._is_cluster = is_cluster
         self.fences = [b"fence:{%d}" % shard for shard in range(shards if is_cluster else 1)]
-        self._windows, self._companions, self._authors, self._lives, self._graphs = (
-            [b"%b:{%d}:" % (kind, shard) for shard in self._shards_of_last_bytes]
-            for kind in (b"feed", b"state", b"author", b"life", b"graph")
-        )
+        self._windows, self._companions = map(self._prefixes, (b"feed", b"state"))
+        self._authors, self._lives = map(self._prefixes, (b"author", b"life"))
+        self._graphs, self._posts, self._cards = map(self._prefixes, (b"graph", b"post", b"card"))
+
+    def _prefixes(self, kind: bytes) -> list[bytes]:
+        """By the last byte of an id."""
+        return [b"%b:{%d}:" % (kind, shard) for shard in self._shards_of_last_bytes]
 
     def window(self, viewer_id: bytes) -> bytes:
         return self._windows[viewer_id[-1]] + viewer_id
@@ -45,6 +48,12 @@ class Keys:
     def graph(self, viewer_id: UserId) -> bytes:
         return self._graphs[viewer_id[-1]] + viewer_id
 
+    def post(self, post_id: PostId) -> bytes:
+        return self._posts[post_id[-1]] + post_id
+
+    def card(self, user_id: UserId) -> bytes:
+        return self._cards[user_id[-1]] + user_id
+
     def fence(self, one_id: bytes) -> bytes:
         """The one that may be in a call with keys of this id."""
         return self.fences[self._shards_of_last_bytes[one_id[-1]] if self._is_cluster else 0]
@@ -58,11 +67,3 @@ class Keys:
         for one_id in ids:
             groups[self.fence(one_id)].append(one_id)
         return [*groups.items()]
-
-
-def post(post_id: PostId) -> bytes:
-    return b"post:" + post_id
-
-
-def card(user_id: UserId) -> bytes:
-    return b"card:" + user_id

@@ -17,15 +17,14 @@ from itertools import chain
 from typing import Generic, NamedTuple, TypeVar
 
 from feed_svc.background import Background
+from feed_svc.patience import LONG_S, Patience
 from svckit.batches import Batches
-from svckit.errors import DeadlineExceeded, Unavailable
+from svckit.errors import Unavailable
 
 ENTRIES_MAX = 20_000
 AGE_S_MAX = 1.0
-REFRESH_AGE_S = 0.5
 REFRESH_PAUSE_S = 0.1
 ASKED_MAX = 500
-OWNER_TIMEOUT_S = 0.25
 
 I = TypeVar("I")  # noqa: E741
 V = TypeVar("V")
@@ -44,17 +43,19 @@ class ReadThrough(Generic[I, V]):
 
     def __init__(
         self,
-        owner: str,
+        owner: Patience,
         stored: Callable[[Sequence[I]], Awaitable[Mapping[I, V | None]]],
         asked: Callable[[Sequence[I]], Awaitable[Mapping[I, V]]],
         background: Background,
         clock_s: Callable[[], float] = time.monotonic,
+        age_s_max: float = AGE_S_MAX,
     ) -> None:
         self._owner = owner
         self._stored: Batches[tuple[I, ...], Mapping[I, V | None]] = Batches(_for_all(stored))
         self._asked: Batches[tuple[I, ...], Mapping[I, V]] = Batches(_for_all(_in_parts(asked)))
         self._background = background
         self._clock_s = clock_s
+        self._age_s_max = age_s_max
         self._entries: OrderedDict[I, _Entry[V]] = OrderedDict()
         self._ageing: set[I] = set()
         self._is_refreshing = False
@@ -63,21 +64,23 @@ class ReadThrough(Generic[I, V]):
         """Those that exist; raises Unavailable when of some it can't be told."""
         found, unknown = await self.get_known(ids)
         if unknown:
-            raise Unavailable(dependency=self._owner)
+            raise Unavailable(dependency=self._owner.service)
         return found
 
     async def get_known(self, ids: Collection[I]) -> tuple[dict[I, V], Sequence[I]]:
         """Those that exist, and those of which it can't be told, as their owner is away."""
         now_s = self._clock_s()
+        too_old_s, ageing_s = now_s - self._age_s_max, now_s - self._age_s_max / 2
+        entry_of = self._entries.get
         found: dict[I, V] = {}
         missing: list[I] = []
         for each in ids:
-            entry = self._entries.get(each)
-            if entry is None or (age_s := now_s - entry.read_at_s) > AGE_S_MAX:
+            entry = entry_of(each)
+            if entry is None or entry.read_at_s < too_old_s:
                 missing.append(each)
                 continue
             found[each] = entry.value
-            if age_s > REFRESH_AGE_S:
+            if entry.read_at_s < ageing_s:
                 self._ageing.add(each)
         if self._ageing and not self._is_refreshing:
             self._is_refreshing = self._background.start(self._refresh())
@@ -120,12 +123,9 @@ class ReadThrough(Generic[I, V]):
         return found, unknown
 
     async def _ask(self, ids: tuple[I, ...]) -> dict[I, V]:
-        """One's own patience counts: also while an earlier question is in the way."""
-        try:
-            async with asyncio.timeout(OWNER_TIMEOUT_S):
-                answer = await self._asked.get(ids) or {}
-        except (TimeoutError, DeadlineExceeded) as error:
-            raise Unavailable(dependency=self._owner) from error
+        """Patience counts from here: also while an earlier question is in the way."""
+        async with self._owner.limit():
+            answer = await self._asked.get(ids) or {}
         return {each: answer[each] for each in ids if each in answer}
 
     async def _refresh(self) -> None:
@@ -169,8 +169,9 @@ def _in_parts(
 ) -> Callable[[Sequence[I]], Awaitable[Mapping[I, V]]]:
     async def load_parts(ids: Sequence[I]) -> Mapping[I, V]:
         found: dict[I, V] = {}
-        for start in range(0, len(ids), ASKED_MAX):
-            found |= await load(ids[start : start + ASKED_MAX])
+        async with asyncio.timeout(LONG_S):  # whoever asked waits no longer
+            for start in range(0, len(ids), ASKED_MAX):
+                found |= await load(ids[start : start + ASKED_MAX])
         return found
 
     return load_parts

@@ -37,7 +37,7 @@ WRITE_TIMEOUT_S = 1.0
 WRITES_MAX = 8  # at once: reads must get in between
 PING_EVERY_S = 0.2
 DAY_S = 86_400
-LUA_FILES = ("places", "fences", "windows", "builds", "authors")
+LUA_FILES = ("places", "fences", "windows", "builds", "authors", "copies")
 LISTPACK_SETTING = "zset-max-listpack-entries"
 
 Pairs: TypeAlias = Sequence[bytes]

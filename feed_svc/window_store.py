@@ -5,7 +5,7 @@ twice, and none brings a window about except `begin`.
 """
 
 import secrets
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Iterable, Iterator, Mapping, Sequence
 from typing import cast
 
 from feed_svc.model import (
@@ -38,6 +38,7 @@ BUILD_ALONE_MS = 10_000  # so long no other build begins
 BUILD_TTL_MS = 60_000
 BUILD_ID_BYTES = 12
 READS_MAX = 200  # in a round trip
+READS_INTERVAL_S = 0.005  # from one round trip to the next, while there are many readers
 
 Ask = tuple[UserId, Place, int]
 NOTHING = Source((), None)
@@ -51,14 +52,17 @@ class WindowStore:
         self._keys = redis.keys
         self._entries_max = redis.settings.window_entries_max
         self._ttl_ms = redis.settings.window_ttl_s * 1000
-        self._reads: Batches[Ask, Window] = Batches(self._read_all, keys_max=READS_MAX)
+        self._reads: Batches[Ask, Window] = Batches(
+            self._read_all, keys_max=READS_MAX, interval_s=READS_INTERVAL_S
+        )
 
-    async def read(self, viewer_id: UserId, before: Place, limit: int) -> Window:
+    def read(self, viewer_id: UserId, before: Place, limit: int) -> Awaitable[Window]:
         """The newest `limit` places below `before`, and how far down they are all that there is.
 
-        So the floor may be the last of them. Reads that come at the same time go together.
+        So the floor may be the last of them. It is being read from now on, together with what else
+        is asked for at the same time.
         """
-        return cast("Window", await self._reads.get((viewer_id, before, limit)))
+        return cast("Awaitable[Window]", self._reads.ask((viewer_id, before, limit)))
 
     async def deliver(self, fence: Fence, place: Place, viewer_ids: bytes) -> int:
         """Put a post into those of the windows that are there; returns how many have it now."""

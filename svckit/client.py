@@ -71,7 +71,6 @@ class ServiceChannel:
         translate: Callable[[grpc.aio.AioRpcError, str], Exception] = to_domain_error,
         options: Sequence[tuple[str, int]] = (),
     ) -> None:
-        self._peer = target
         self._token = token
         self._timeout_s = timeout_s
         self._stream_timeout_s = stream_timeout_s
@@ -126,7 +125,7 @@ class ServiceChannel:
                         and self._budget.spend()
                     )
                     if not may_retry:
-                        raise self._translate(error, self._peer) from error
+                        raise self._translate(error, _service_of(method)) from error
                     await asyncio.sleep(backoff_s)
             raise AssertionError("the last attempt returns or raises")
 
@@ -145,7 +144,7 @@ class ServiceChannel:
                 async for response in responses:
                     yield response
             except grpc.aio.AioRpcError as error:
-                raise self._translate(error, self._peer) from error
+                raise self._translate(error, _service_of(method)) from error
             finally:
                 responses.cancel()
 
@@ -179,6 +178,11 @@ class ServiceChannel:
         if traceparent is not None:
             metadata += (("traceparent", traceparent),)
         return metadata
+
+
+def _service_of(path: str) -> str:
+    """What outsiders may know of whom we depend on: the name, never the address."""
+    return path[1:].partition("/")[0]
 
 
 def _is_idempotent(path: str) -> bool:

@@ -9,6 +9,7 @@ import base64
 import hmac
 import json
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TypeVar, cast
 from uuid import UUID
 
@@ -79,15 +80,19 @@ class PageTokens:
         return position
 
     def _mac(self, scope: Sequence[str], body: bytes) -> bytes:
-        # JSON has no bare line feed: scope and body cannot flow into each other.
-        signed = json.dumps(list(scope)).encode() + b"\n" + body
-        return hmac.digest(self._key, signed, "sha256")[:_MAC_BYTES]
+        return hmac.digest(self._key, _head_of(tuple(scope)) + body, "sha256")[:_MAC_BYTES]
 
 
 def page_size(requested: int) -> int:
     if requested < 0:
         raise InvalidArgument.of("page_size", "must not be negative")
     return min(requested or PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX)
+
+
+@lru_cache(maxsize=10_000)
+def _head_of(scope: tuple[str, ...]) -> bytes:
+    """JSON has no bare line feed: scope and body cannot flow into each other."""
+    return json.dumps(scope).encode() + b"\n"
 
 
 def _canonical_base64(token: str) -> bytes:

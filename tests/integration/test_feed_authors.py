@@ -118,24 +118,25 @@ async def test_tiers(authors: AuthorStore) -> None:
 
 class TestCopies:
     async def test_what_came_with_an_event_stays(self, caches: CacheStore) -> None:
+        fence = new_fence()
         post_id, gone_id, other_id = (PostId(new_user()) for _ in range(3))
-        await caches.put_post(post_id, b"new")
-        await caches.put_post(gone_id, b"")
+        await caches.put_post(fence, post_id, b"new")
+        await caches.put_post(fence, gone_id, b"")
         await caches.fill_posts({post_id: b"old", gone_id: b"old", other_id: b"first"})
         expected = {post_id: b"new", gone_id: b"", other_id: b"first"}
         assert await caches.posts([*expected, PostId(new_user())]) == expected
-        await caches.put_post(other_id, b"second")
+        await caches.put_post(fence, other_id, b"second")
         assert await caches.posts([other_id]) == {other_id: b"second"}
 
     async def test_cards_likewise(self, caches: CacheStore) -> None:
-        user_id, gone_id = new_user(), new_user()
-        await caches.put_card(gone_id, b"")
+        user_id, gone_id, fence = new_user(), new_user(), new_fence()
+        await caches.put_card(fence, gone_id, b"")
         await caches.fill_cards({user_id: b"first", gone_id: b"old"})
         assert await caches.cards([gone_id, user_id, new_user()]) == {
             user_id: b"first",
             gone_id: b"",
         }
-        await caches.put_card(user_id, b"second")
+        await caches.put_card(fence, user_id, b"second")
         assert await caches.cards([user_id]) == {user_id: b"second"}
 
     async def test_of_nothing(self, caches: CacheStore) -> None:
@@ -157,7 +158,7 @@ class TestCopies:
     async def test_do_not_all_end_together(self, caches: CacheStore, feed_redis: FeedRedis) -> None:
         ids = [PostId(new_user()) for _ in range(20)]
         await caches.fill_posts(dict.fromkeys(ids, b"x"))
-        ttls_ms = [await reply_to(feed_redis, "PTTL", b"post:" + each) for each in ids]
+        ttls_ms = [await reply_to(feed_redis, "PTTL", feed_redis.keys.post(each)) for each in ids]
         assert all(isinstance(each, int) and 0.8 < each / TTL_MS < 1.1 for each in ttls_ms)
         assert len(set(ttls_ms)) > len(ids) // 2
 

@@ -1,6 +1,7 @@
 """People who read all the time, while those whom they follow post, and others come and go.
 
 Says what is wrong with an answer, and when all windows are right.
+
 Every reader follows the steady authors throughout; so of their posts it is known which ones a page
 must have. The author who is tried out is followed and left over and over by the wanderers.
 """
@@ -29,6 +30,7 @@ STEADY_AUTHORS = 3
 READERS = 4
 WANDERERS = 2  # of these
 PAGE_ITEMS = 20
+ASK_AGAIN_S = 0.1
 FRESH_S = 2.0  # a post is in all windows by then, on a busy machine
 
 Place: TypeAlias = tuple[int, str]
@@ -86,7 +88,7 @@ class FeedLoad:
             await load._post(author)
         await stack.settle()
         for reader in load.readers:
-            await reader.feed()
+            await patient(reader)
             await stack.has_window(reader)
         return load
 
@@ -135,9 +137,9 @@ class FeedLoad:
     async def _is_exact(self, reader: Reader) -> bool:
         try:
             state, _ = await self._stack.app.windows.floor(UserId(reader.id_bytes))
-        except Unavailable:
+            feed = await reader.feed()
+        except (Unavailable, grpc.aio.AioRpcError):
             return False
-        feed = await reader.feed()
         tried = [self._tried] if reader in self._trying else []
         truth = await self._stack.contents.references(*self._steady, *tried)
         is_hot = state is WindowState.READY and not feed.is_degraded
@@ -177,6 +179,19 @@ class FeedLoad:
             error = str(refusal_of(failed))
         took_s = time.monotonic() - started_s
         self.reads.append(Read(reader, started_s, took_s, page, error))
+
+
+async def patient(
+    reader: Reader, size: int = PAGE_ITEMS, token: str = ""
+) -> pb.ListHomeFeedResponse:
+    """A page as a client gets it that asks again when it is told to."""
+    while True:
+        try:
+            return await reader.page(size, token)
+        except grpc.aio.AioRpcError as error:
+            if error.code() is not grpc.StatusCode.UNAVAILABLE:
+                raise
+            await asyncio.sleep(ASK_AGAIN_S)
 
 
 def _place(post: content_pb.Post) -> Place:

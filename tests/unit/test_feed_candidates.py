@@ -9,6 +9,7 @@ from feed_svc.background import Background
 from feed_svc.candidates import Candidates, Sources
 from feed_svc.graphs import Graphs
 from feed_svc.model import RECENTS_MAX, TOP, Hidden, Place, UserId, WindowState
+from feed_svc.patience import Patience
 from tests.support import feed_fakes as fakes
 from tests.support.feed_fakes import post_id, source_of, user
 
@@ -58,9 +59,12 @@ class World:
             cast("Any", self.authors),
             cast("Any", self.contents),
             cast("Any", self.rebuilds),
+            Patience("content_svc"),
             background,
         )
-        graphs = Graphs(cast("Any", self.people), cast("Any", fakes.Caches()), background)
+        graphs = Graphs(
+            cast("Any", self.people), cast("Any", fakes.Caches()), Patience("user_svc"), background
+        )
         return Candidates(sources, graphs.of(VIEWER))
 
 

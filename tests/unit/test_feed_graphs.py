@@ -9,6 +9,7 @@ from newsfeed.user.v1 import user_service_pb2 as pb
 from feed_svc.background import Background
 from feed_svc.graphs import IDS_MAX, KNOWN_AGE_S_MAX, Graphs
 from feed_svc.model import Hidden
+from feed_svc.patience import Patience
 from svckit.errors import Unavailable
 from tests.support import feed_fakes as fakes
 from tests.support.feed_fakes import user
@@ -31,7 +32,11 @@ class Rig:
         self.people, self.caches = fakes.People(), fakes.Caches()
         self.people.hidden_now = NOW
         self.graphs = Graphs(
-            cast("Any", self.people), cast("Any", self.caches), background, lambda: self.now_s
+            cast("Any", self.people),
+            cast("Any", self.caches),
+            Patience("user_svc"),
+            background,
+            lambda: self.now_s,
         )
 
     async def hidden(self) -> tuple[Hidden, bool]:

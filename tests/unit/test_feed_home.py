@@ -11,6 +11,7 @@ from feed_svc.candidates import Sources
 from feed_svc.graphs import Graphs
 from feed_svc.home import Home, HomePage
 from feed_svc.model import TOP, Hidden, Place, PostId, Source, UserId, WindowState
+from feed_svc.patience import Patience
 from feed_svc.wire import field, renumbered
 from tests.support import feed_fakes as fakes
 from tests.support.feed_fakes import post_id, user
@@ -38,12 +39,15 @@ class Rig:
         )
         self.people, self.hydrator, self.done = fakes.People(), fakes.Hydrator(), Done()
         self.contents, self.rebuilds = fakes.Contents(), fakes.Rebuilds()
-        graphs = Graphs(cast("Any", self.people), cast("Any", fakes.Caches()), background)
+        graphs = Graphs(
+            cast("Any", self.people), cast("Any", fakes.Caches()), Patience("user_svc"), background
+        )
         sources = Sources(
             cast("Any", self.windows),
             cast("Any", fakes.Authors()),
             cast("Any", self.contents),
             cast("Any", self.rebuilds),
+            Patience("content_svc"),
             background,
         )
         self.home = Home(graphs, sources, cast("Any", self.hydrator), self.done, background)

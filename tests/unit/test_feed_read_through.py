@@ -5,9 +5,10 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 
 import pytest
 
-from feed_svc import read_through
+from feed_svc import patience
 from feed_svc.background import Background
-from feed_svc.read_through import AGE_S_MAX, ENTRIES_MAX, REFRESH_AGE_S, ReadThrough
+from feed_svc.patience import Patience
+from feed_svc.read_through import AGE_S_MAX, ENTRIES_MAX, ReadThrough
 from svckit.errors import DeadlineExceeded, Unavailable
 from tests.support.polling import until
 
@@ -39,7 +40,11 @@ class Rig:
         self.background = background
         self.redis, self.owner = Place(a="a", gone=None), Place(a="a", b="b", c="c", gone="stale")
         self.through: ReadThrough[str, str] = ReadThrough(
-            "owner", self.redis.load, self.owner.load_existing, background, lambda: self.now_s
+            Patience("owner"),
+            self.redis.load,
+            self.owner.load_existing,
+            background,
+            lambda: self.now_s,
         )
 
 
@@ -72,7 +77,7 @@ async def test_it_is_remembered_until_it_is_too_old(rig: Rig) -> None:
 async def test_what_is_in_use_is_read_again_before_it_is_too_old(rig: Rig) -> None:
     await rig.through.get(["a"])
     rig.redis.things["a"] = "new"
-    rig.now_s += REFRESH_AGE_S + 0.001
+    rig.now_s += AGE_S_MAX / 2 + 0.001
     assert await rig.through.get(["a"]) == {"a": "a"}
     await rig.background.idle()
     assert await rig.through.get(["a"]) == {"a": "new"}
@@ -82,7 +87,7 @@ async def test_what_is_in_use_is_read_again_before_it_is_too_old(rig: Rig) -> No
 async def test_what_is_gone_by_then_is_forgotten(rig: Rig) -> None:
     await rig.through.get(["a"])
     rig.redis.things["a"] = None
-    rig.now_s += REFRESH_AGE_S + 0.001
+    rig.now_s += AGE_S_MAX / 2 + 0.001
     await rig.through.get(["a"])
     await rig.background.idle()
     assert await rig.through.get(["a"]) == {}
@@ -90,7 +95,7 @@ async def test_what_is_gone_by_then_is_forgotten(rig: Rig) -> None:
 
 async def test_what_could_not_be_read_again_stays_while_it_is_young(rig: Rig) -> None:
     await rig.through.get(["b"])
-    rig.now_s += REFRESH_AGE_S + 0.001
+    rig.now_s += AGE_S_MAX / 2 + 0.001
     rig.owner.error = Unavailable()
     for _ in range(2):
         assert await rig.through.get(["b"]) == {"b": "b"}
@@ -129,7 +134,9 @@ async def test_who_finds_all_in_redis_does_not_wait_for_a_slow_owner(rig: Rig) -
 
 
 async def test_patience_has_an_end(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(read_through, "OWNER_TIMEOUT_S", 0.02)
+    monkeypatch.setattr(patience, "SHORT_S", 0.02)
+    rig.owner.error = Unavailable()
+    await rig.through.get_known(["b"])
     rig.owner.open.clear()
     assert await rig.through.get_known(["a", "b"]) == ({"a": "a"}, ["b"])
 
