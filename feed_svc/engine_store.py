@@ -7,10 +7,12 @@ a call that is cut off takes its connection with it.
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, TypeAlias, cast
 
+from hiredis import pack_command
 from redis.asyncio import Redis, RedisCluster
+from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisClusterException, RedisError
+from redis.exceptions import RedisClusterException, RedisError, ResponseError
 
 Argument: TypeAlias = bytes | str | int
 Command: TypeAlias = Sequence[Argument]
@@ -44,10 +46,18 @@ class OneRedis:
         self._client = Redis.from_url(url, **_OPTIONS)
 
     async def run(self, commands: Sequence[Command]) -> list[object]:
-        pipeline = self._client.pipeline(transaction=False)
-        for command in commands:
-            pipeline.execute_command(*command)
-        return await pipeline.execute(raise_on_error=False)
+        """As a pipeline of the client would, which takes several times as long."""
+        packed = b"".join([pack_command(tuple(each)) for each in commands])  # type: ignore[arg-type]  # its stub means any length
+        pool = self._client.connection_pool
+        connection: AbstractConnection = await pool.get_connection()  # type: ignore[no-untyped-call]
+        try:
+            await connection.send_packed_command(packed, check_health=False)
+            return [await _reply(connection) for _ in commands]
+        except BaseException:
+            await connection.disconnect(nowait=True)  # replies may be on their way
+            raise
+        finally:
+            await pool.release(connection)
 
     async def load(self, library: str) -> None:
         await self._client.function_load(library, replace=True)
@@ -64,6 +74,13 @@ class OneRedis:
 
     async def close(self) -> None:
         await self._client.aclose()
+
+
+async def _reply(connection: AbstractConnection) -> object:
+    try:
+        return cast("object", await connection.read_response())
+    except ResponseError as error:
+        return error
 
 
 class Cluster:

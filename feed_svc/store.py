@@ -25,7 +25,7 @@ from redis.exceptions import RedisError, ResponseError
 
 from feed_svc.engine_store import FAILURES, Argument, Cluster, Command, Engine, OneRedis
 from feed_svc.keys import SHARDS_MAX, Keys
-from feed_svc.model import WINDOW_ENTRIES_MAX, Place, PostId, Source
+from feed_svc.model import ID_BYTES, WINDOW_ENTRIES_MAX, Place, PostId, Source
 from svckit.bus import Fence, Fenced
 from svckit.errors import Unavailable
 from svckit.settings import PORT_MAX, Secret, SettingsError, setting
@@ -315,6 +315,15 @@ def places_of(pairs: Pairs) -> list[Place]:
         (-int(score), PostId(member.translate(_BITS_TURNED)))
         for member, score in zip(pairs[::2], pairs[1::2], strict=True)
         if member
+    ]
+
+
+def packed_places_of(members: bytes, scores: bytes) -> list[Place]:
+    """From members one after another, and scores between spaces."""
+    ids = members.translate(_BITS_TURNED)
+    return [
+        (-int(score), PostId(ids[at : at + ID_BYTES]))
+        for at, score in zip(range(0, len(ids), ID_BYTES), scores.split(), strict=True)
     ]
 
 

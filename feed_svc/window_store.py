@@ -5,8 +5,9 @@ twice, and none brings a window about except `begin`.
 """
 
 import secrets
+from collections import defaultdict
 from collections.abc import Awaitable, Iterable, Iterator, Mapping, Sequence
-from typing import cast
+from typing import NamedTuple, cast
 
 from feed_svc.model import (
     FANOUT_WINDOWS_MAX,
@@ -28,6 +29,7 @@ from feed_svc.store import (
     arguments_of,
     arguments_of_source,
     member_of,
+    packed_places_of,
     places_of,
 )
 from svckit.batches import Batches
@@ -37,7 +39,7 @@ BACKFILL_ENTRIES_MAX = 600  # in a call, over all windows: some 5 ms, for which 
 BUILD_ALONE_MS = 10_000  # so long no other build begins
 BUILD_TTL_MS = 60_000
 BUILD_ID_BYTES = 12
-READS_MAX = 200  # in a round trip
+READS_MAX = 100  # in a call
 READS_INTERVAL_S = 0.005  # from one round trip to the next, while there are many readers
 
 Ask = tuple[UserId, Place, int]
@@ -123,8 +125,8 @@ class WindowStore:
     async def floor(self, viewer_id: UserId) -> tuple[WindowState, Place | None]:
         """None = the window has everything, or is missing."""
         (reply,) = await self._redis.call(Call("state", self._pair(viewer_id)))
-        state, _, floor, _ = _decode_state(cast("list[Pairs]", reply))
-        return state, floor
+        found = _State.of(cast("list[bytes]", reply))
+        return found.state, found.floor
 
     async def forget(self, viewer_id: UserId, post_ids: Sequence[PostId]) -> None:
         """Take out posts that are gone for everybody."""
@@ -168,65 +170,78 @@ class WindowStore:
 
     async def info(self, viewer_id: UserId) -> WindowInfo:
         (reply,) = await self._redis.call(Call("info", self._pair(viewer_id)))
-        parts = cast("list[Pairs]", reply)
-        state, marks, floor, generation = _decode_state(parts)
-        if state is WindowState.MISSING:
-            return WindowInfo(state, 0, None, None, 0, 0, 0, 0)
-        entry_count, size_bytes, expire_time_ms = cast("list[int]", parts[3:])
-        newest = places_of(parts[2])
+        found = _State.of(cast("list[bytes]", reply))
+        if found.state is WindowState.MISSING:
+            return WindowInfo(found.state, 0, None, None, 0, 0, 0, 0)
+        head, *counts = cast("list[Pairs]", reply)[5:]
+        entry_count, size_bytes, expire_time_ms = cast("list[int]", counts)
+        newest = places_of(head)
         return WindowInfo(
-            state,
-            entry_count=entry_count - (floor is None),
+            found.state,
+            entry_count=entry_count - (found.floor is None),
             newest=newest[0] if newest else None,
-            floor=floor,
-            pull_author_count=len(marks),
-            generation=generation,
+            floor=found.floor,
+            pull_author_count=len(found.pull_author_ids),
+            generation=found.generation,
             size_bytes=size_bytes,
             expire_time_ms=expire_time_ms,
         )
 
     async def _read_all(self, asked: Sequence[Ask]) -> Mapping[Ask, Window]:
-        calls = [
-            # One more than asked for tells whether there are more.
-            Call("read", self._pair(viewer_id), (*arguments_of(before), limit + 1, self._ttl_ms))
-            for viewer_id, before, limit in asked
-        ]
-        replies = cast("list[list[Pairs]]", await self._redis.call(*calls))
+        groups = defaultdict(list)
+        for ask in asked:
+            groups[self._keys.fence(ask[0])].append(ask)
+        calls = []
+        for group in groups.values():
+            keys: list[bytes] = []
+            arguments: list[int | bytes] = [self._ttl_ms]
+            for viewer_id, before, limit in group:
+                keys += self._pair(viewer_id)
+                # One more than asked for tells whether there are more.
+                arguments += (*arguments_of(before), limit + 1)
+            calls.append(Call("read", keys, arguments))
+        replies = cast("list[list[list[bytes]]]", await self._redis.call(*calls))
         return {
-            ask: _decode_window(reply, ask[2]) for ask, reply in zip(asked, replies, strict=True)
+            ask: _decode_window(reply, ask[2])
+            for group, found in zip(groups.values(), replies, strict=True)
+            for ask, reply in zip(group, found, strict=True)
         }
 
     def _pair(self, viewer_id: bytes) -> list[bytes]:
         return [self._keys.window(viewer_id), self._keys.companion(viewer_id)]
 
 
-def _decode_window(reply: Sequence[Pairs], limit: int) -> Window:
-    state, marks, floor, _ = _decode_state(reply)
-    if state is not WindowState.READY:
-        return Window(state, NOTHING, frozenset())
-    places = places_of(reply[2])
+class _State(NamedTuple):
+    """What every look at a window tells first."""
+
+    state: WindowState
+    generation: int
+    pull_author_ids: frozenset[UserId]
+    floor: Place | None
+
+    @classmethod
+    def of(cls, reply: Sequence[bytes]) -> "_State":
+        if not reply:
+            return cls(WindowState.MISSING, 0, frozenset(), None)
+        state, generation, authors, member, score = reply[:5]
+        starts = range(0, len(authors), ID_BYTES)
+        return cls(
+            WindowState(state.decode()),
+            int(generation),
+            frozenset(UserId(authors[at : at + ID_BYTES]) for at in starts),
+            packed_places_of(member, score)[0] if member else None,
+        )
+
+
+def _decode_window(reply: Sequence[bytes], limit: int) -> Window:
+    found = _State.of(reply)
+    if found.state is not WindowState.READY:
+        return Window(found.state, NOTHING, frozenset())
+    places, floor = packed_places_of(*reply[5:7]), found.floor
     if len(places) > limit:
         del places[limit:]
         floor = places[-1] if places else floor
-    return Window(state, Source(places, floor), marks)
-
-
-def _decode_state(
-    reply: Sequence[Pairs],
-) -> tuple[WindowState, frozenset[UserId], Place | None, int]:
-    """State, pull authors, floor, generation."""
-    if not reply:
-        return WindowState.MISSING, frozenset(), None, 0
-    pairs, last = reply[0], reply[1]
-    fields = dict(zip(pairs[::2], pairs[1::2], strict=True))
-    marks = frozenset(UserId(name[1:]) for name in fields if len(name) == 1 + ID_BYTES)
-    floor = places_of(last)
-    return (
-        WindowState(fields[b"state"].decode()),
-        marks,
-        floor[0] if floor else None,
-        int(fields[b"generation"]),
-    )
+    return Window(found.state, Source(places, floor), found.pull_author_ids)
 
 
 def _mark(author_id: UserId) -> bytes:

@@ -5,6 +5,7 @@
 -- `deliver`, which cannot do harm, does not look.
 
 local RENEW_AFTER_MS = 3600000
+local MARK_BYTES = 17 -- p<author id>; no other field is as long
 
 local function is_there(window, companion)
   return redis.call('EXISTS', window) == 1
@@ -69,44 +70,64 @@ register_fenced('set_pull', function(keys, args)
 end)
 
 -- Keys: window, companion.
--- Returns fields and values of the companion, and member and score of the floor; nothing = missing.
+-- Returns state, generation, the pull authors one after another, member and score of the floor;
+-- nothing = missing.
 local function state_of(keys)
   if not is_there(keys[1], keys[2]) then
     return {}
   end
-  return {
-    redis.call('HGETALL', keys[2]),
-    redis.call('ZRANGE', keys[1], -1, -1, 'WITHSCORES'),
-  }
+  local companion, pull_authors = {}, {}
+  local fields = redis.call('HGETALL', keys[2])
+  for at = 1, #fields, 2 do
+    companion[fields[at]] = fields[at + 1]
+    if #fields[at] == MARK_BYTES then
+      pull_authors[#pull_authors + 1] = string.sub(fields[at], 2)
+    end
+  end
+  local floor = redis.call('ZRANGE', keys[1], -1, -1, 'WITHSCORES')
+  return {companion.state, companion.generation, table.concat(pull_authors), floor[1], floor[2]}
 end
 
 register('state', state_of)
 
--- Keys: window, companion. Arguments: score and member of the place to read behind, limit, ttl_ms.
--- Returns what `state` does, and members and scores, if it is ready. Postpones the end of both.
-register('read', function(keys, args)
-  local window, companion = keys[1], keys[2]
-  local reply = state_of(keys)
-  if #reply == 0 or redis.call('HGET', companion, 'state') ~= 'ready' then
+-- Returns what `state` does and, if it is ready, members one after another, and scores between
+-- spaces. Postpones the end of both.
+local function read_one(window, companion, score, member, limit, ttl_ms)
+  local reply = state_of({window, companion})
+  if reply[1] ~= 'ready' then
     return reply
   end
-  local score, limit, ttl_ms = args[1], tonumber(args[3]), tonumber(args[4])
-  local places = {}
-  for _, tie in ipairs(ties_behind(window, score, args[2])) do
-    places[#places + 1] = tie
-    places[#places + 1] = score
+  local members = ties_behind(window, score, member)
+  local scores = {}
+  for at = 1, #members do
+    scores[at] = score
   end
   local behind = redis.call('ZRANGE', window, '(' .. score, '+inf', 'BYSCORE',
     'LIMIT', 0, limit, 'WITHSCORES')
-  for _, each in ipairs(behind) do
-    places[#places + 1] = each
+  for at = 1, #behind, 2 do
+    if behind[at] ~= SENTINEL then
+      members[#members + 1] = behind[at]
+      scores[#scores + 1] = behind[at + 1]
+    end
   end
   if redis.call('PTTL', window) <= ttl_ms - math.min(RENEW_AFTER_MS, ttl_ms / 2) then
     redis.call('PEXPIRE', window, ttl_ms)
     redis.call('PEXPIRE', companion, ttl_ms)
   end
-  reply[3] = places
+  reply[6], reply[7] = table.concat(members), table.concat(scores, ' ')
   return reply
+end
+
+-- Keys: window and companion of each. Arguments: ttl_ms, then for each score and member of the place
+-- to read behind, and limit.
+register('read', function(keys, args)
+  local ttl_ms, replies = tonumber(args[1]), {}
+  for number = 1, #keys / 2 do
+    local at = 3 * number - 1
+    replies[number] = read_one(
+      keys[2 * number - 1], keys[2 * number], args[at], args[at + 1], tonumber(args[at + 2]), ttl_ms)
+  end
+  return replies
 end)
 
 -- Keys: window. Arguments: members whose posts are gone.
@@ -120,10 +141,10 @@ register('info', function(keys)
   local window, companion = keys[1], keys[2]
   local reply = state_of(keys)
   if #reply > 0 then
-    reply[3] = redis.call('ZRANGE', window, 0, 0, 'WITHSCORES')
-    reply[4] = redis.call('ZCARD', window)
-    reply[5] = redis.call('MEMORY', 'USAGE', window) + redis.call('MEMORY', 'USAGE', companion)
-    reply[6] = redis.call('PEXPIRETIME', window)
+    reply[6] = redis.call('ZRANGE', window, 0, 0, 'WITHSCORES')
+    reply[7] = redis.call('ZCARD', window)
+    reply[8] = redis.call('MEMORY', 'USAGE', window) + redis.call('MEMORY', 'USAGE', companion)
+    reply[9] = redis.call('PEXPIRETIME', window)
   end
   return reply
 end)

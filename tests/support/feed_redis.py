@@ -69,7 +69,9 @@ async def source_of(windows: WindowStore, viewer_id: UserId) -> Source:
 
 
 async def reply_to(redis: FeedRedis, *command: str | bytes | int) -> object:
-    return (await redis.run([command]))[0]
+    client = redis._engine._client  # type: ignore[attr-defined]
+    reply: object = await client.execute_command(*command)
+    return reply
 
 
 async def ask_all_nodes(redis: FeedRedis, *command: str) -> None:
