@@ -1,0 +1,201 @@
+"""Fan-out workers that are killed, frozen and thawed, with connections and a memory of their own.
+
+A frozen worker is one whose process stands still: nothing it sends to Redis or the bus gets out,
+and its clock stops, so it does not notice that its leases end. When it is thawed, what it was about
+to write is written before anything else.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Self
+
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from feed_svc.app import App, open_app
+from feed_svc.consumer import GROUP
+from feed_svc.settings import Settings
+from svckit.client import ServiceChannel
+from svckit.delivery import DeliverySettings
+from svckit.redis_bus import BusSettings
+from svckit.redis_consumer import ConsumerSettings, RedisConsumer
+
+WORKERS_MAX = 3
+ASK_AGAIN_S = 0.2
+SLOW_S_MAX = 0.2
+# Leases end soon, and what fails is tried again soon: a run has little time.
+HASTY = ConsumerSettings(
+    delivery=DeliverySettings(backoff_min_s=0.01, backoff_max_s=0.1),
+    lease_ttl_s=0.5,
+    lease_renew_s=0.1,
+    block_s=0.1,
+    acknowledge_every_s=0.005,
+    backoff_min_s=0.01,
+    backoff_max_s=0.1,
+)
+
+
+@dataclass
+class Slowness:
+    """Some calls to stores take longer than others, so that what may happen in any order does."""
+
+    share: float = 0.0
+    _random: random.Random = field(default_factory=lambda: random.Random(1))
+
+    async def wait(self) -> None:
+        if self._random.random() < self.share:
+            await asyncio.sleep(SLOW_S_MAX * self._random.random() ** 3)
+
+
+@dataclass
+class Gate:
+    """Lets calls through until `calls_left` of them have passed."""
+
+    slowness: Slowness
+    calls_left: int | None = None  # None = any number
+    stopped_at_s: float | None = None
+    _open: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def close_after(self, calls: int) -> None:
+        self.calls_left = calls
+        self._open.clear()
+        self._stop_if_due()
+
+    def open(self) -> None:
+        self.calls_left = self.stopped_at_s = None
+        self._open.set()
+
+    def clock(self) -> float:
+        return time.monotonic() if self.stopped_at_s is None else self.stopped_at_s
+
+    async def passed(self) -> None:
+        await self.slowness.wait()
+        if self.calls_left is not None:
+            if self.stopped_at_s is not None:
+                await self._open.wait()
+                return
+            self.calls_left -= 1
+            self._stop_if_due()
+
+    def _stop_if_due(self) -> None:
+        if self.calls_left is not None and self.calls_left <= 0:
+            self.stopped_at_s = time.monotonic()
+
+    def guard(self, target: object, *names: str) -> None:
+        """All calls of these methods go through here."""
+        for name in names:
+            setattr(target, name, self._guarded(getattr(target, name)))
+
+    def _guarded(self, call: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+        async def guarded(*args: Any, **options: Any) -> Any:
+            await self.passed()
+            return await call(*args, **options)
+
+        return guarded
+
+
+class Worker:
+    """One process of the role `fanout`."""
+
+    def __init__(self, app: App, bus: BusSettings, slowness: Slowness) -> None:
+        self._gate = Gate(slowness)
+        self._consumer = RedisConsumer(bus, GROUP, app.events, HASTY, self._gate.clock)
+        self._bus = self._consumer._member.bus
+        self._gate.guard(app.redis, "run")
+        self._gate.guard(self._bus, "hold", "acknowledge", "release", "set_aside")
+        self._task = asyncio.create_task(self._consumer.run())
+
+    @property
+    def is_frozen(self) -> bool:
+        return self._gate.calls_left is not None
+
+    def freeze(self, after_calls: int) -> None:
+        """In the middle of whatever it does then."""
+        self._gate.close_after(after_calls)
+
+    def thaw(self) -> None:
+        self._gate.open()
+
+    async def kill(self) -> None:
+        """At once: nothing is acknowledged, and its leases stay until they end."""
+        for name in ("acknowledge", "release", "leave"):
+            setattr(self._bus, name, _unreachable)
+        await self.stop()
+
+    async def stop(self) -> None:
+        """In good order. A session that fails at this very moment can swallow the first wish."""
+        while not self._task.done():
+            self._task.cancel()
+            await asyncio.wait([self._task], timeout=ASK_AGAIN_S)
+
+
+async def _unreachable(*_: object) -> None:
+    raise RedisConnectionError("killed")
+
+
+class Workers:
+    """Those that run. In a run there is always one that is neither frozen nor dead."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        user_svc: ServiceChannel,
+        content_svc: ServiceChannel,
+        slowness: Slowness,
+    ) -> None:
+        self._slowness = slowness
+        self._open_app = lambda: open_app(settings, user_svc, content_svc)
+        self._bus = settings.bus
+        self._running: list[tuple[Worker, AsyncExitStack]] = []
+
+    async def begin(self) -> None:
+        await self.stop()
+        await self.add()
+
+    async def add(self) -> None:
+        if len(self._running) < WORKERS_MAX:
+            stack = AsyncExitStack()
+            app = await stack.enter_async_context(self._open_app())
+            self._running.append((Worker(app, self._bus, self._slowness), stack))
+
+    async def kill_oldest(self) -> None:
+        worker, stack = self._running.pop(0)
+        await worker.kill()
+        await stack.aclose()
+        await self._leave_one_at_work()
+
+    async def freeze_oldest(self, after_calls: int) -> None:
+        """After as many more calls to a store."""
+        self._running[0][0].freeze(after_calls)
+        await self._leave_one_at_work()
+
+    def thaw(self) -> None:
+        for worker, _ in self._running:
+            worker.thaw()
+
+    async def stop(self) -> None:
+        """All of them."""
+        while self._running:
+            worker, stack = self._running.pop()
+            worker.thaw()
+            await worker.stop()
+            await stack.aclose()
+
+    async def _leave_one_at_work(self) -> None:
+        if all(worker.is_frozen for worker, _ in self._running):
+            await self.add()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.stop()
