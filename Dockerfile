@@ -13,6 +13,7 @@ COPY svckit svckit
 COPY user_svc user_svc
 COPY content_svc content_svc
 COPY feed_svc feed_svc
+COPY gateway gateway
 RUN uv sync --frozen --no-default-groups --no-editable
 
 FROM ${BASE}
@@ -20,5 +21,5 @@ RUN useradd --system --uid 10001 --no-create-home newsfeed
 COPY --from=build /opt/newsfeed /opt/newsfeed
 ENV PATH=/opt/newsfeed/bin:$PATH PYTHONUNBUFFERED=1
 USER 10001
-EXPOSE 50051 50052 50053
+EXPOSE 8080 50051 50052 50053
 CMD ["python", "-m", "user_svc"]

@@ -26,8 +26,10 @@ FIRST_STEPS = """
   make reset    stop everything and delete the data
 
 The first thing to try:
-  .venv/bin/python -m svckit.call {user_svc} AuthService/SignUp \\
-      '{{"username": "ada", "email": "ada@example.com", "password": "correct horse"}}'
+  curl http://{gateway}/v1/auth/signup -H 'Content-Type: application/json' \\
+      -d '{{"username": "ada", "email": "ada@example.com", "password": "correct horse"}}'
+
+All calls, to read and to try: http://{gateway}/docs
 """
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from devstack.servers import HOST, Server
 from devstack.settings import StackSettings
-from svckit.health import require_serving
+from svckit.health import require_ready, require_serving
 from svckit.keys import ensure_key_file, write_public_set
 
 BUS_GROUPS = "content_svc,feed_svc"  # who reads the bus: kept for them before they first run
@@ -24,10 +24,14 @@ class Program:
     port: int
     arguments: tuple[str, ...] = ("--role", "all")
     signs_user_tokens: bool = False
+    serves_http: bool = False  # the others serve gRPC
 
     @property
     def address(self) -> str:
         return f"{HOST}:{self.port}"
+
+    async def ping(self) -> None:
+        await (require_ready if self.serves_http else require_serving)(self.address)
 
 
 def all_programs(settings: StackSettings) -> tuple[Program, ...]:
@@ -36,6 +40,7 @@ def all_programs(settings: StackSettings) -> tuple[Program, ...]:
         Program("user_svc", "USER_SVC_PORT", settings.user_svc_port, signs_user_tokens=True),
         Program("content_svc", "CONTENT_SVC_PORT", settings.content_svc_port),
         Program("feed_svc", "FEED_SVC_PORT", settings.feed_svc_port),
+        Program("gateway", "GATEWAY_PORT", settings.gateway_port, (), serves_http=True),
     )
 
 
@@ -45,7 +50,7 @@ def as_server(program: Program, environment: Mapping[str, str], log: Path) -> Se
         url=program.address,
         command=(sys.executable, "-m", program.name, *program.arguments),
         log=log,
-        ping=lambda: require_serving(program.address),
+        ping=program.ping,
         environment=environment,
     )
 

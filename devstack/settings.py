@@ -45,3 +45,6 @@ class StackSettings:
     feed_svc_port: int = setting(
         "FEED_SVC_PORT", "gRPC port of feed_svc", 50053, at_least=1, at_most=PORT_MAX
     )
+    gateway_port: int = setting(
+        "GATEWAY_PORT", "HTTP port of the gateway", 8080, at_least=1, at_most=PORT_MAX
+    )

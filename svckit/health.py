@@ -1,4 +1,7 @@
-"""Is a program well? `python -m svckit.health localhost:50051` ends with 0 when it serves."""
+"""Is a program well? `python -m svckit.health localhost:50051` ends with 0 when it serves.
+
+With `http` before the address it is asked over HTTP (`/readyz`), else over gRPC.
+"""
 
 import asyncio
 import sys
@@ -22,8 +25,23 @@ async def require_serving(target: str) -> None:
         raise ConnectionError("health says NOT_SERVING")
 
 
+async def require_ready(target: str) -> None:
+    """Raises OSError unless the program says over HTTP that it is ready."""
+    host, _, port = target.rpartition(":")
+    async with asyncio.timeout(TIMEOUT_S):
+        reader, writer = await asyncio.open_connection(host, int(port))
+        try:
+            writer.write(b"GET /readyz HTTP/1.1\r\nHost: %b\r\n\r\n" % target.encode())
+            status = await reader.readline()
+        finally:
+            writer.close()
+    if status.split()[1:2] != [b"200"]:
+        raise ConnectionError(f"/readyz says {status.decode(errors='replace').strip()}")
+
+
 if __name__ == "__main__":
+    *over, address = sys.argv[1:]
     try:
-        asyncio.run(require_serving(sys.argv[1]))
-    except (ConnectionError, grpc.aio.AioRpcError) as error:
+        asyncio.run((require_ready if over == ["http"] else require_serving)(address))
+    except (OSError, grpc.aio.AioRpcError) as error:
         sys.exit(str(error))

@@ -10,7 +10,8 @@ import logging
 import signal
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Self
+from types import TracebackType
+from typing import Protocol, Self
 
 import grpc
 from google.protobuf.descriptor import ServiceDescriptor
@@ -137,8 +138,25 @@ class Server:
             await self._health.set(name, status)
 
 
+class Serving(Protocol):
+    """A server, of gRPC or not: it listens while its block lasts, and drains at its end."""
+
+    port: int
+
+    async def watch_health(self) -> None: ...
+
+    async def __aenter__(self) -> object: ...
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+
 async def run_until_signal(
-    server: Server, background: Sequence[Coroutine[None, None, None]]
+    server: Serving, background: Sequence[Coroutine[None, None, None]]
 ) -> None:
     """Serves until SIGTERM or SIGINT, beside `background` tasks; if one of these fails, all end.
 

@@ -22,7 +22,7 @@ from devstack.state import ProcessRecord, State
 from tests.support.polling import until
 
 ROOT = Path(__file__).parents[2]
-PROGRAMS = {"user_svc", "content_svc", "feed_svc"}
+PROGRAMS = {"user_svc", "content_svc", "feed_svc", "gateway"}
 STORE_VARIABLES = ("POSTGRES_", "REDIS_", "MONGODB_", "BUS_")
 
 
@@ -45,6 +45,7 @@ class Cli:
             "USER_SVC_PORT": str(self.port),
             "CONTENT_SVC_PORT": str(free_port()),
             "FEED_SVC_PORT": str(free_port()),
+            "GATEWAY_PORT": str(free_port()),
         }
         self.environment = {**inherited, **own, **settings}
 
@@ -196,7 +197,8 @@ async def test_another_port_moves_the_program_and_tells_those_that_call_it(stack
     address = stack.records()["content_svc"].url
     await stack.succeed("up", CONTENT_SVC_PORT=str(port))
     after = stack.pids()
-    assert {name for name in after if after[name] != before[name]} == {"content_svc", "feed_svc"}
+    moved = {name for name in after if after[name] != before[name]}
+    assert moved == {"content_svc", "feed_svc", "gateway"}
     assert not is_free(port)
     assert is_free(int(address.rpartition(":")[2]))
     await stack.succeed("up")

@@ -1,0 +1,101 @@
+"""The composition root: the contract compiled, everything opened in order and wired."""
+
+import json
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+
+from gateway.admission import Admission, Budget
+from gateway.asgi import Edge
+from gateway.clients import Services
+from gateway.contract import Contract, load_contract
+from gateway.cors import Cors
+from gateway.docs import assets
+from gateway.gatekeeper import Gatekeeper
+from gateway.head import Proxies
+from gateway.limit_store import open_limit_store
+from gateway.limits import Limits, LocalLimits
+from gateway.openapi import openapi_document
+from gateway.pages import Pages
+from gateway.readiness import Readiness
+from gateway.routes import Router
+from gateway.server import HttpServer
+from gateway.settings import Settings
+from gateway.sse import Streams
+from gateway.transcode import Bounds, Transcoder
+from svckit.client import ServiceChannel
+from svckit.health import require_serving
+from svckit.identity import Identity
+from svckit.keys import SigningKeys
+from svckit.server import run_until_signal
+from svckit.tokens import ServiceTokenSource
+
+NAME = "gateway"
+# Of bodies that are under way, over all requests.
+BODIES_BYTES_MAX = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class App:
+    server: HttpServer
+    identity: Identity
+
+
+@asynccontextmanager
+async def open_app(settings: Settings) -> AsyncGenerator[App]:
+    """Connects to nothing before it has to: it starts whatever else is there."""
+    contract = load_contract()
+    router = Router([method for service in contract.services for method in service.methods])
+    own_token = ServiceTokenSource(SigningKeys(settings.own_keys_file), NAME).token
+    capacity = settings.capacity
+    targets = {name: target for name, target in settings.targets().items() if target}
+    async with (
+        # What goes with the gateway's own token has a channel that callers' requests never take.
+        ServiceChannel(settings.user_svc_target, own_token) as own_channel,
+        Services(targets, capacity.request_timeout_s, capacity.stream_timeout_s) as services,
+        open_limit_store(settings.limits.full_url()) as limit_store,
+        Limits(limit_store, LocalLimits()) as limits,
+    ):
+        identity = Identity(own_channel, settings.service_keys_file)
+        admission = Admission(capacity.requests_max)
+        streams = Streams(capacity.streams_max, capacity.streams_per_reader_max)
+        readiness = Readiness(targets, require_serving)
+        transcoder = Transcoder(
+            router.routes,
+            services,
+            identity.verifier,
+            limits,
+            settings.limits.limits(),
+            admission,
+            Budget(BODIES_BYTES_MAX, "bodies"),
+            streams,
+            Bounds(
+                settings.server.head_timeout_s,
+                capacity.stream_timeout_s,
+                settings.public_max_age_s,
+            ),
+        )
+        edge = Edge(
+            router,
+            transcoder,
+            Pages(version("newsfeed"), readiness, _documents(contract, router)),
+            Cors(settings.origins()),
+            Proxies(settings.proxy_networks()),
+            capacity.request_timeout_s,
+            settings.server.write_timeout_s,
+        )
+        gatekeeper = Gatekeeper(router, admission)
+        server = HttpServer(settings.server, edge, gatekeeper, readiness, streams)
+        yield App(server, identity)
+
+
+def _documents(contract: Contract, router: Router) -> Mapping[str, tuple[str, bytes]]:
+    document = json.dumps(openapi_document(contract, router.routes)).encode()
+    return {"/openapi.json": ("application/json", document), **assets()}
+
+
+async def run(settings: Settings) -> None:
+    """Serves until a signal comes."""
+    async with open_app(settings) as app:
+        await run_until_signal(app.server, app.identity.background())

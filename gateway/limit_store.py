@@ -1,0 +1,119 @@
+"""The counts of limits in Redis, shared by all replicas of the gateway.
+
+All keys of one subject are in one slot, so that one script counts under all of its limits. What
+requests ask at the same time goes in one round trip. A call that takes too long is cut off and
+takes its connection with it: nobody reads another's reply.
+"""
+
+import asyncio
+import itertools
+from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from hashlib import sha1
+from importlib.resources import files
+from typing import NamedTuple, cast
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import NoScriptError, RedisError
+from redis.maint_notifications import MaintNotificationsConfig
+
+from gateway.model import STORE_TIMEOUT_S, Limit, Standing
+from svckit.batches import Batches
+from svckit.errors import Unavailable
+
+BATCH_MAX = 100
+_MICROSECONDS = 1_000_000
+
+
+class _Question(NamedTuple):
+    number: int  # no two are the same: each is a request of its own
+    subject: str
+    limits: tuple[Limit, ...]
+
+
+class RedisLimits:
+    """A `LimitStore`; raises `Unavailable` for whatever is wrong with Redis."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self._source = files("gateway").joinpath("lua", "gcra.lua").read_bytes()
+        self._digest = sha1(self._source, usedforsecurity=False).hexdigest()
+        self._numbers = itertools.count()
+        self._batches = Batches(self._take, keys_max=BATCH_MAX, interval_s=0)
+
+    async def take(self, subject: str, limits: Sequence[Limit]) -> list[Standing]:
+        question = _Question(next(self._numbers), subject, tuple(limits))
+        standings = await self._batches.get(question)
+        assert standings is not None
+        return standings
+
+    async def ping(self) -> None:
+        with _errors():
+            async with asyncio.timeout(STORE_TIMEOUT_S):
+                await self._redis.ping()
+
+    async def _take(self, asked: Sequence[_Question]) -> Mapping[_Question, list[Standing]]:
+        with _errors():
+            async with asyncio.timeout(STORE_TIMEOUT_S):
+                replies = await self._run(asked)
+                if any(isinstance(reply, NoScriptError) for reply in replies):
+                    await self._redis.script_load(self._source)
+                    replies = await self._run(asked)
+            for reply in replies:
+                if isinstance(reply, Exception):
+                    raise reply
+        return {
+            question: _standings(question.limits, cast("list[int]", reply))
+            for question, reply in zip(asked, replies, strict=True)
+        }
+
+    async def _run(self, asked: Sequence[_Question]) -> list[object]:
+        pipeline = self._redis.pipeline(transaction=False)
+        for _, subject, limits in asked:
+            keys = [f"limit:{{{subject}}}:{each.name}" for each in limits]
+            numbers = [
+                round(seconds * _MICROSECONDS)
+                for each in limits
+                for seconds in (each.interval_s, each.period_s)
+            ]
+            pipeline.evalsha(self._digest, len(keys), *keys, *numbers)
+        return await pipeline.execute(raise_on_error=False)
+
+
+@asynccontextmanager
+async def open_limit_store(url: str) -> AsyncGenerator[RedisLimits | None]:
+    """None without a URL. Does not connect before it is used."""
+    if not url:
+        yield None
+        return
+    redis = Redis.from_url(
+        url,
+        socket_timeout=None,  # who calls sets the limit
+        socket_connect_timeout=STORE_TIMEOUT_S,
+        retry=Retry(NoBackoff(), 0),
+        maint_notifications_config=MaintNotificationsConfig(enabled=False),
+    )
+    try:
+        yield RedisLimits(redis)
+    finally:
+        await redis.aclose()
+
+
+def _standings(limits: Sequence[Limit], reply: Sequence[int]) -> list[Standing]:
+    if reply[0] < 0:
+        recovery_s, retry_after_s = (each / _MICROSECONDS for each in reply[1:])
+        return [Standing(limits[-reply[0] - 1], recovery_s, retry_after_s)]
+    return [
+        Standing(limit, recovery / _MICROSECONDS)
+        for limit, recovery in zip(limits, reply, strict=True)
+    ]
+
+
+@contextmanager
+def _errors() -> Generator[None]:
+    try:
+        yield
+    except (RedisError, OSError, TimeoutError) as error:
+        raise Unavailable(dependency="redis") from error
