@@ -39,7 +39,7 @@ from svckit.server import Server
 from svckit.settings import load
 from svckit.tokens import ServiceTokenSource
 from tests.property.bus_tricks import BusTricks
-from tests.property.workers import HASTY, Gate, Slowness, Workers
+from tests.property.workers import HASTY, Slowness, Workers
 from tests.support.content_stack import ContentStack, open_content_stack
 from tests.support.feed_stack import AgeClock
 from tests.support.user_stack import SERVICE, UserStack, in_background, open_user_stack
@@ -51,7 +51,7 @@ SMALL = (
     (fanout, "RECENTS_MAX", 3),
     (fanout, "POSTS_PER_CALL_MAX", 10),
     (fanout, "FANOUT_WINDOWS_MAX", 2),
-    (tiers, "FANOUT_WINDOWS_MAX", 2),
+    (tiers, "FANOUT_WINDOWS_MAX", 1),
     (window_store, "FANOUT_WINDOWS_MAX", 2),
     (window_store, "BACKFILL_ENTRIES_MAX", 12),
     (clients, "POSTS_PER_CALL_MAX", 7),
@@ -64,7 +64,7 @@ SETTINGS = {
     "PAGE_TOKEN_KEY": "0123456789abcdef" * 2,
     "BUS_PARTITIONS": "4",
     "WINDOW_ENTRIES_MAX": "6",
-    "PUSH_FOLLOWERS_MAX": "4",
+    "PUSH_FOLLOWERS_MAX": "3",
 }
 
 
@@ -130,7 +130,7 @@ async def open_system(stores: Stores, folder: Path) -> AsyncIterator[System]:
         contents.app.posts._cache._clock_s = age_clock
         app = await enter(open_app(settings, user_svc, content_svc, age_clock_s=age_clock))
         slowness = Slowness()
-        Gate(slowness).guard(app.redis, "run")
+        slowness.slow_down(app.redis)
         relays: list[Relay[Any]] = []
         for outbox in (people.app.relay._outbox, contents.app.relay._outbox):
             await outbox.maintain()  # or the first events would meet it

@@ -8,17 +8,19 @@ to write is written before anything else.
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from feed_svc.app import App, open_app
 from feed_svc.consumer import GROUP
+from feed_svc.engine_store import Command
 from feed_svc.settings import Settings
+from feed_svc.store import FeedRedis
 from svckit.client import ServiceChannel
 from svckit.delivery import DeliverySettings
 from svckit.redis_bus import BusSettings
@@ -26,7 +28,8 @@ from svckit.redis_consumer import ConsumerSettings, RedisConsumer
 
 WORKERS_MAX = 3
 ASK_AGAIN_S = 0.2
-SLOW_S_MAX = 0.2
+SLOW_SHARE = 0.5
+SLOW_S_MAX = 0.1
 # Leases end soon, and what fails is tried again soon: a run has little time.
 HASTY = ConsumerSettings(
     delivery=DeliverySettings(backoff_min_s=0.01, backoff_max_s=0.1),
@@ -41,21 +44,24 @@ HASTY = ConsumerSettings(
 
 @dataclass
 class Slowness:
-    """Some calls to stores take longer than others, so that what may happen in any order does."""
+    """Half of the calls of one function in Redis take long, so that all others overtake them."""
 
-    share: float = 0.0
+    function: str = ""  # empty = of none
     _random: random.Random = field(default_factory=lambda: random.Random(1))
 
-    async def wait(self) -> None:
-        if self._random.random() < self.share:
-            await asyncio.sleep(SLOW_S_MAX * self._random.random() ** 3)
+    def slow_down(self, redis: FeedRedis) -> None:
+        _before(redis, "run", self._wait)
+
+    async def _wait(self, commands: Sequence[Command], *_: object) -> None:
+        is_called = any(str(command[1]).startswith(f"{self.function}_") for command in commands)
+        if is_called and self._random.random() < SLOW_SHARE:
+            await asyncio.sleep(self._random.uniform(0, SLOW_S_MAX))
 
 
 @dataclass
 class Gate:
     """Lets calls through until `calls_left` of them have passed."""
 
-    slowness: Slowness
     calls_left: int | None = None  # None = any number
     stopped_at_s: float | None = None
     _open: asyncio.Event = field(default_factory=asyncio.Event)
@@ -72,8 +78,12 @@ class Gate:
     def clock(self) -> float:
         return time.monotonic() if self.stopped_at_s is None else self.stopped_at_s
 
-    async def passed(self) -> None:
-        await self.slowness.wait()
+    def guard(self, target: object, *names: str) -> None:
+        """All calls of these methods go through here."""
+        for name in names:
+            _before(target, name, self._pass)
+
+    async def _pass(self, *_: object) -> None:
         if self.calls_left is not None:
             if self.stopped_at_s is not None:
                 await self._open.wait()
@@ -85,26 +95,26 @@ class Gate:
         if self.calls_left is not None and self.calls_left <= 0:
             self.stopped_at_s = time.monotonic()
 
-    def guard(self, target: object, *names: str) -> None:
-        """All calls of these methods go through here."""
-        for name in names:
-            setattr(target, name, self._guarded(getattr(target, name)))
 
-    def _guarded(self, call: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-        async def guarded(*args: Any, **options: Any) -> Any:
-            await self.passed()
-            return await call(*args, **options)
+def _before(target: object, name: str, step: Callable[..., Awaitable[None]]) -> None:
+    """Each call of the method waits for this step first."""
+    method: Callable[..., Awaitable[object]] = getattr(target, name)
 
-        return guarded
+    async def call(*arguments: object) -> object:
+        await step(*arguments)
+        return await method(*arguments)
+
+    setattr(target, name, call)
 
 
 class Worker:
     """One process of the role `fanout`."""
 
     def __init__(self, app: App, bus: BusSettings, slowness: Slowness) -> None:
-        self._gate = Gate(slowness)
+        self._gate = Gate()
         self._consumer = RedisConsumer(bus, GROUP, app.events, HASTY, self._gate.clock)
         self._bus = self._consumer._member.bus
+        slowness.slow_down(app.redis)
         self._gate.guard(app.redis, "run")
         self._gate.guard(self._bus, "hold", "acknowledge", "release", "set_aside")
         self._task = asyncio.create_task(self._consumer.run())

@@ -48,9 +48,9 @@ class World:
     def is_over(self) -> bool:
         return time.monotonic() > self.ends_at_s and self.failure is None
 
-    async def begin(self, slow_share: float) -> None:
+    async def begin(self, slow_function: str) -> None:
         """A run begins, with one worker in good health."""
-        self._system.slowness.share = slow_share
+        self._system.slowness.function = slow_function
         await self._system.workers.begin()
         self._members.clear()
         self._admin = await self._system.people.sign_up_with_role(user_pb.ROLE_ADMIN, "admin")
