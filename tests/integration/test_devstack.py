@@ -23,6 +23,7 @@ from tests.support.polling import until
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = {"user_svc", "content_svc", "feed_svc", "gateway"}
+EVERYTHING = {"PostgreSQL", "Valkey", "MongoDB", *PROGRAMS}
 STORE_VARIABLES = ("POSTGRES_", "REDIS_", "MONGODB_", "BUS_")
 
 
@@ -122,7 +123,7 @@ async def test_stores_for_tests_can_do_what_the_services_need(
 
 async def test_up_again_changes_nothing(stack: Cli) -> None:
     before = stack.pids()
-    assert set(before) == {"PostgreSQL", "Valkey", "MongoDB", *PROGRAMS}
+    assert set(before) == EVERYTHING
     output = await stack.succeed("up")
     assert stack.pids() == before
     assert "started" not in output
@@ -222,16 +223,16 @@ async def test_two_stacks_run_side_by_side(stack: Cli, tmp_path: Path) -> None:
     try:
         # Two commands at once on one stack: one works, the other waits and finds it done.
         outputs = await asyncio.gather(other.succeed("up"), other.succeed("up"))
-        assert sum(output.count(" started  ") for output in outputs) == 3 + len(PROGRAMS)
-        assert sum(output.count(" runs  ") for output in outputs) == 3 + len(PROGRAMS)
+        assert sum(output.count(" started  ") for output in outputs) == len(EVERYTHING)
+        assert sum(output.count(" runs  ") for output in outputs) == len(EVERYTHING)
         urls = {record.url for cli in (stack, other) for record in cli.records().values()}
-        assert len(urls) == 12
+        assert len(urls) == 2 * len(EVERYTHING)
         stopped = await other.succeed("down")
         assert stopped.index("user_svc") < stopped.index("PostgreSQL")
         assert other.pids() == {}
         assert "Nothing runs" in await other.succeed("down")
         assert stack.pids() == before
-        assert (await stack.succeed("status")).count(" runs  ") == 6
+        assert (await stack.succeed("status")).count(" runs  ") == len(EVERYTHING)
     finally:
         await other.succeed("reset", "--yes")
 
