@@ -56,7 +56,7 @@ async def read_feeds(site: Site) -> list[Measure]:
         durable(valkey.STORE, folder) as redis_url,
         bench.run(**LONG_LIVED) as user_svc,
     ):
-        settings = MongoSettings(Secret(mongodb_url), "filled")
+        settings = MongoSettings(Secret(mongodb_url), "feeds")
         await load_posts(settings, authors, site.posts, progress_bar)
         told = LONG_LIVED | {"BUS_REDIS_URL": redis_url, "USER_SVC_TARGET": user_svc.address}
         of_content = told | {"MONGODB_URL": mongodb_url, "CONTENT_MONGODB_DB": settings.database}
