@@ -32,202 +32,220 @@ ERRORS_SHOWN = 5_000
 
 
 @dataclass(frozen=True)
-class Mistake:
-    name: str
+class Edit:
     file: str
     right: str
     wrong: str
 
 
+@dataclass(frozen=True)
+class Mistake:
+    name: str
+    edits: tuple[Edit, ...]
+
+
+def _mistake(name: str, file: str, right: str, wrong: str) -> Mistake:
+    return Mistake(name, (Edit(file, right, wrong),))
+
+
 MISTAKES = (
-    Mistake(
+    _mistake(
         "a follow is in the lane of the follower",
         "user_svc/events.py",
         '_record(followee_id, "Follow',
         '_record(follower_id, "Follow',
     ),
-    Mistake(
+    _mistake(
         "purge forgotten",
         "feed_svc/fanout.py",
         "await self._purge(fence, viewer_id, author_id)",
         "pass",
     ),
-    Mistake(
+    _mistake(
         "backfill forgotten",
         "feed_svc/fanout.py",
         "await self._backfill(fence, viewer_id, author_id)",
         "pass",
     ),
-    Mistake(
+    _mistake(
         "one's own window forgotten",
         "feed_svc/fanout.py",
         "await deliver(author_id)",
         "pass",
     ),
-    Mistake(
+    _mistake(
         "only the first batch of followers",
         "feed_svc/followers.py",
         "for start in range(0, len(chunk), step):",
         "for start in range(0, min(step, len(chunk)), step):",
     ),
-    Mistake(
+    _mistake(
         "the event is believed, not the present truth",
         "feed_svc/fanout.py",
         "if not is_following:",
         "if is_following and False:",
     ),
-    Mistake(
+    _mistake(
         "an edit does not reach the cache",
         "feed_svc/fanout.py",
         "await self._caches.put_post(fence, post.post_id, latest.encoded if latest else GONE)",
         "pass",
     ),
-    Mistake(
+    _mistake(
         "deleted posts shown from the cache",
         "feed_svc/fanout.py",
         "await self._caches.put_post(fence, post_id, GONE)",
         "pass",
     ),
-    Mistake(
+    _mistake(
         "recents lack the new post",
         "feed_svc/fanout.py",
         "if new is None or await self._authors.add(fence, author_id, new):",
         "if True:",
     ),
-    Mistake(
+    _mistake(
         "push to pull: followers are not told",
         "feed_svc/tiers.py",
         "await self._windows.set_pull(fence, viewer_ids, author_id, on=True)",
         "pass",
     ),
-    Mistake(
+    _mistake(
         "pull to push: no catch-up",
         "feed_svc/tiers.py",
         "await self._windows.backfill(fence, viewer_ids, author_id, recents, unmark=True)",
         "await self._windows.set_pull(fence, viewer_ids, author_id, on=False)",
     ),
-    Mistake(
+    _mistake(
         "who follows a pulled author is not told",
         "feed_svc/fanout.py",
         "await self._windows.set_pull(fence, viewer_id, author_id, on=True)",
         "pass",
     ),
-    Mistake(
+    _mistake(
         "a build forgets who is pulled",
         "feed_svc/rebuild.py",
         "return await self._windows.finish(build, source, pulled)",
         "return await self._windows.finish(build, source, ())",
     ),
     Mistake(
-        "a build does not look at the generation",
-        "feed_svc/lua/builds.lua",
-        "or redis.call('HGET', companion, 'generation') ~= args[2]",
-        "or false",
+        "a build does not see that the window was purged",
+        (
+            Edit(
+                "feed_svc/lua/builds.lua",
+                "or redis.call('HGET', companion, 'generation') ~= args[2]",
+                "or false",
+            ),
+            Edit(
+                "feed_svc/fanout.py",
+                "if state is WindowState.READY and is_covered:",
+                "if is_covered:",
+            ),
+        ),
     ),
-    Mistake(
+    _mistake(
         "a build forgets what was delivered meanwhile",
         "feed_svc/lua/builds.lua",
         "  merge(window, source, args[4])\n",
         "  redis.call('ZREMRANGEBYRANK', window, 0, -2)\n  merge(window, source, args[4])\n",
     ),
-    Mistake(
+    _mistake(
         "what is merged in pretends completeness",
         "feed_svc/lua/places.lua",
         "local is_nearer = source_score\n    and is_behind(",
         "local is_nearer = false and is_behind(",
     ),
-    Mistake(
+    _mistake(
         "the floor ignored on delivery",
         "feed_svc/lua/windows.lua",
         "if floor_member and not is_behind(score_number, member, floor_score, floor_member) then",
         "if floor_member then",
     ),
-    Mistake(
+    _mistake(
         "delivery makes windows",
         "feed_svc/lua/windows.lua",
         "if floor_member and not is_behind(score_number, member, floor_score, floor_member) then",
         "if not floor_member\n"
         "      or not is_behind(score_number, member, floor_score, floor_member) then",
     ),
-    Mistake(
+    _mistake(
         "the sentinel survives the trim",
         "feed_svc/lua/places.lua",
         "redis.call('ZREMRANGEBYRANK', key, entries_max, -1)",
         "redis.call('ZREMRANGEBYRANK', key, entries_max, -2)",
     ),
-    Mistake(
+    _mistake(
         "half a window counts",
         "feed_svc/lua/windows.lua",
         "return redis.call('EXISTS', window) == 1\n    and redis.call(",
         "return redis.call(",
     ),
-    Mistake(
+    _mistake(
         "the mark of a pulled author survives the purge",
         "feed_svc/lua/windows.lua",
         "    redis.call('HDEL', keys[3], args[3])\n",
         "",
     ),
-    Mistake(
+    _mistake(
         "the fence ignored",
         "feed_svc/lua/fences.lua",
         "if highest > number then",
         "if false then",
     ),
-    Mistake(
+    _mistake(
         "merged below the floor of a source",
         "feed_svc/candidates.py",
         "or (floor is not None and place < floor)",
         "",
     ),
-    Mistake(
+    _mistake(
         "doubles not dropped",
         "feed_svc/candidates.py",
         "if not places or place != places[-1]:",
         "if True:",
     ),
-    Mistake(
+    _mistake(
         "no cold read below the floor",
         "feed_svc/candidates.py",
         "if len(places) < wanted and hot.floor is not None:",
         "if False:",
     ),
-    Mistake(
+    _mistake(
         "the cold path without own posts",
         "feed_svc/candidates.py",
         "(graph.followee_ids | {self._viewer.viewer_id})",
         "graph.followee_ids",
     ),
-    Mistake(
+    _mistake(
         "hidden people not looked for",
         "feed_svc/home.py",
         "if not hidden_ids:",
         "if True:",
     ),
-    Mistake(
+    _mistake(
         "shares of hidden people shown",
         "feed_svc/home.py",
         "if item.author_id not in hidden_ids and item.shared_author_id not in hidden_ids",
         "if item.author_id not in hidden_ids",
     ),
-    Mistake(
+    _mistake(
         "a short page is the end",
         "feed_svc/home.py",
         "return HomePage(encoded, place, is_degraded)",
         "return HomePage(encoded, place if len(items) == size else None, is_degraded)",
     ),
-    Mistake(
+    _mistake(
         "the token skips what was filled in too much",
         "feed_svc/home.py",
         "items[-1].place if len(kept) > wanted else found.next_place",
         "found.next_place",
     ),
-    Mistake(
+    _mistake(
         "the cursor goes by time alone",
         "feed_svc/servicer.py",
         "before = (time_ms, PostId(bytes.fromhex(post_id)))",
         "before = (time_ms, PostId(bytes(16)))",
     ),
-    Mistake(
+    _mistake(
         "one's own write is not shown",
         "feed_svc/home.py",
         "if own is not None:",
@@ -249,8 +267,8 @@ class Outcome:
 async def run(names: Sequence[str], seconds: float) -> int:
     """Returns how many mistakes were not found."""
     mistakes = [each for each in MISTAKES if any(name in each.name for name in names or [""])]
-    for mistake in mistakes:
-        assert mistake.right in (ROOT / mistake.file).read_text("utf-8"), f"out of date: {mistake}"
+    for edit in (edit for mistake in mistakes for edit in mistake.edits):
+        assert edit.right in (ROOT / edit.file).read_text("utf-8"), f"out of date: {edit}"
     missed = 0
     async with (
         throwaway(postgres.STORE) as postgres_dsn,
@@ -288,14 +306,14 @@ async def _hunt_apart(mistake: Mistake, stores: Stores, seconds: float) -> Outco
 
 @contextmanager
 def _made(mistake: Mistake) -> Iterator[Path]:
-    """A folder with the package that has it."""
-    package = mistake.file.partition("/")[0]
+    """A folder with the packages that have it."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        shutil.copytree(ROOT / package, folder / package)
-        file = folder / mistake.file
-        text = file.read_text("utf-8")
-        file.write_text(text.replace(mistake.right, mistake.wrong), "utf-8")
+        for package in {edit.file.partition("/")[0] for edit in mistake.edits}:
+            shutil.copytree(ROOT / package, folder / package)
+        for edit in mistake.edits:
+            file = folder / edit.file
+            file.write_text(file.read_text("utf-8").replace(edit.right, edit.wrong), "utf-8")
         yield folder
 
 

@@ -84,9 +84,18 @@ class Play:
         await self.do(*(Relate(each, "Unfollow", target_id) for each in followers))
 
     async def bustle(self, whom: int, posts: int, turns: Sequence[Turn]) -> None:
-        author_id = self.person(whom)
-        await self.act(*(Act("Publish", whom) for _ in range(posts)))
-        await self._take_turns([((self.person(who), author_id), at_ms) for who, at_ms in turns])
+        """Mostly about a small author; half of those who turn are followers."""
+        graph = self.truth.graph
+        small = [each for each in self.truth.people if len(graph.followers(each)) in {1, 2}]
+        author_id = pick(small or self.truth.people, whom)
+        followers = graph.followers(author_id) or self.truth.people
+        author = self.truth.people.index(author_id)
+        await self.act(*(Act("Publish", author) for _ in range(posts)))
+        turning = [
+            (pick(self.truth.people if who % 2 else followers, who // 2), at_ms)
+            for who, at_ms in turns
+        ]
+        await self._take_turns([((who, author_id), at_ms) for who, at_ms in turning])
 
     async def rebuild(self, whose: int, turns: Sequence[Turn], authors: Sequence[int]) -> None:
         who = self.person(whose)

@@ -28,8 +28,8 @@ from svckit.redis_consumer import ConsumerSettings, RedisConsumer
 
 WORKERS_MAX = 3
 ASK_AGAIN_S = 0.2
-SLOW_SHARE = 0.5
-SLOW_S_MAX = 0.1
+SLOW_SHARE = 0.25
+SLOW_S_MAX = 0.3
 # Leases end soon, and what fails is tried again soon: a run has little time.
 HASTY = ConsumerSettings(
     delivery=DeliverySettings(backoff_min_s=0.01, backoff_max_s=0.1),
@@ -44,7 +44,7 @@ HASTY = ConsumerSettings(
 
 @dataclass
 class Slowness:
-    """Half of the calls of one function in Redis take long, so that all others overtake them."""
+    """Some calls of one function in Redis take long, so that all others overtake them."""
 
     function: str = ""  # empty = of none
     _random: random.Random = field(default_factory=lambda: random.Random(1))
