@@ -53,15 +53,21 @@ class Effects(Handler):
     async def handle(self, event: BusEvent, fence: Fence) -> None:
         self._events += 1
         stays = self._events == STAYS_AT_EVENT
-        if self._step == "none":
-            await asyncio.sleep(EVENT_TAKES_S)
         if self._step == "read" and stays:
             await self._stay()
         number = event.payload.decode()
         effect = f"{os.getpid()} {fence.partition} {fence.token} {event.lane} {number}"
-        await self._write(fence, effect)
+        if self._step == "none":
+            await asyncio.shield(self._write_late(fence, effect))
+        else:
+            await self._write(fence, effect)
         if self._step == "effect" and stays:
             await self._stay()
+
+    async def _write_late(self, fence: Fence, effect: str) -> None:
+        """Like a command that has left: nobody calls it back, not even for a lost lease."""
+        await asyncio.sleep(EVENT_TAKES_S)
+        await self._write(fence, effect)
 
     async def _write(self, fence: Fence, effect: str) -> None:
         keys = [self._key, f"{self._key}:fences", f"{self._key}:refusals"]

@@ -19,6 +19,8 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from redis.asyncio import Redis
+
 from devstack import mongo, postgres, valkey
 from devstack.stores import throwaway
 from tests.property.hunt import FIND, hunt
@@ -27,7 +29,7 @@ from tests.property.walks import Difference
 from tests.property.world import World
 
 ROOT = Path(__file__).parents[2]
-SECONDS = 240.0
+SECONDS = 600.0
 ERRORS_SHOWN = 5_000
 
 
@@ -319,6 +321,9 @@ def _made(mistake: Mistake) -> Iterator[Path]:
 
 async def hunt_here(stores: Stores, seconds: float) -> Outcome:
     """In this process, whatever is wrong with it."""
+    for url in (stores.feed_url, stores.bus_url):
+        async with Redis.from_url(url) as redis:
+            await redis.flushall()
     began_s = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         async with open_system(stores, Path(folder)) as system:

@@ -17,12 +17,10 @@ SECONDS = float(os.environ.get("ORACLE_SECONDS", "150"))
 
 
 @pytest.fixture
-async def world(
-    postgres_dsn: str, mongodb_url: str, redis_url: str, tmp_path: Path
-) -> AsyncIterator[World]:
-    """With a Redis for feeds alone, as it is emptied again and again."""
-    async with throwaway(valkey.STORE) as feed_url:
-        stores = Stores(postgres_dsn, mongodb_url, feed_url, redis_url)
+async def world(postgres_dsn: str, mongodb_url: str, tmp_path: Path) -> AsyncIterator[World]:
+    """With a bus of its own, and a Redis for feeds alone, as it is emptied again and again."""
+    async with throwaway(valkey.STORE) as feed_url, throwaway(valkey.STORE) as bus_url:
+        stores = Stores(postgres_dsn, mongodb_url, feed_url, bus_url)
         async with open_system(stores, tmp_path) as system:
             yield World(system)
 
