@@ -8,12 +8,12 @@ The rpc, with its access rule and its messages, always answers the same.
 
 import os
 
-import uvloop
 from google.protobuf import message_factory
 from google.protobuf.message import Message
 
 from svckit.call import contract_methods
 from svckit.keys import SigningKeys, StaticKeys
+from svckit.program import run
 from svckit.revocations import Revocation, Revocations
 from svckit.server import Server, run_until_signal
 from svckit.settings import load
@@ -57,4 +57,4 @@ async def _no_revocations(_: object) -> list[Revocation]:
 
 
 if __name__ == "__main__":
-    uvloop.run(main())
+    run(main())

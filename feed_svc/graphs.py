@@ -20,7 +20,7 @@ from svckit.batches import Batches
 from svckit.errors import Unavailable
 
 HIDDEN_TIMEOUT_S = 0.15
-HIDDEN_INTERVAL_S = 0.005
+HIDDEN_INTERVAL_S = 0.010
 KNOWN_AGE_S_MAX = 3600.0
 COPY_AGE_S = 600.0
 VIEWERS_MAX = 20_000

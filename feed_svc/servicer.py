@@ -33,7 +33,8 @@ class FeedServicer:
         self._admin = admin
         self._page_tokens = page_tokens
 
-    async def ListHomeFeed(self, request: pb.ListHomeFeedRequest) -> pb.ListHomeFeedResponse:
+    async def ListHomeFeed(self, request: pb.ListHomeFeedRequest) -> bytes:
+        """An encoded ListHomeFeedResponse."""
         viewer_id = calling_user_id()
         size = page_size(request.page_size)
         after_post_id = None
@@ -53,8 +54,9 @@ class FeedServicer:
             time_ms, last_id = page.next_place
             position = (time_ms, last_id.hex())
             response.next_page_token = self._page_tokens.encode(scope, position)
-        response.MergeFromString(b"".join([field(_ITEMS, item) for item in page.items]))
-        return response
+        # What is encoded already is not decoded to be encoded again.
+        items = [field(_ITEMS, item) for item in page.items]
+        return b"".join((*items, response.SerializeToString()))
 
     async def RebuildFeed(self, request: pb.RebuildFeedRequest) -> pb.RebuildFeedResponse:
         viewer_id = _user_id(request.user_id)

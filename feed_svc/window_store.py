@@ -40,7 +40,7 @@ BUILD_ALONE_MS = 10_000  # so long no other build begins
 BUILD_TTL_MS = 60_000
 BUILD_ID_BYTES = 12
 READS_MAX = 100  # in a call
-READS_INTERVAL_S = 0.005  # from one round trip to the next, while there are many readers
+READS_INTERVAL_S = 0.010  # from one round trip to the next, while there are many readers
 
 Ask = tuple[UserId, Place, int]
 NOTHING = Source((), None)

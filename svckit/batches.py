@@ -1,14 +1,15 @@
 """Many look-ups of one thing each, done as few look-ups of many.
 
 A key is looked up at once; those that are asked for meanwhile go together in the next look-up, each
-once. A look-up of several keys means that there is more to come: the next one begins `interval_s`
-after it at the earliest. So a quiet service answers as fast as without, and a busy one makes one
-round trip for many calls. No key ever joins a look-up that has begun: what is returned was read
-after it was asked for.
+once. A look-up of several keys means that there is more to come: the next one begins when `enough`
+keys wait for it, or `interval_s` after it. So a quiet service answers as fast as without, and a
+busy one makes one round trip for many calls. No key ever joins a look-up that has begun: what is
+returned was read after it was asked for.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from contextvars import Context
 from typing import Generic, TypeVar
 
@@ -25,12 +26,15 @@ class Batches(Generic[K, V]):
         *,
         keys_max: int = 500,
         interval_s: float = 0.002,
+        enough: int = 16,
     ) -> None:
         self._load = load
         self._keys_max = keys_max
         self._interval_s = interval_s
+        self._enough = enough
         self._waiting: dict[K, list[asyncio.Future[V | None]]] = {}
         self._task: asyncio.Task[None] | None = None
+        self._are_enough = asyncio.Event()
         self._next_at_s = 0.0
 
     async def get(self, key: K) -> V | None:
@@ -41,6 +45,8 @@ class Batches(Generic[K, V]):
         loop = asyncio.get_running_loop()
         future: asyncio.Future[V | None] = loop.create_future()
         self._waiting.setdefault(key, []).append(future)
+        if len(self._waiting) >= self._enough:
+            self._are_enough.set()
         if self._task is None or self._task.done():
             # In no call's context: it works for many, and outlives any of them.
             self._task = loop.create_task(self._load_waiting(loop), context=Context())
@@ -49,8 +55,11 @@ class Batches(Generic[K, V]):
     async def _load_waiting(self, loop: asyncio.AbstractEventLoop) -> None:
         while self._waiting:
             if (pause_s := self._next_at_s - loop.time()) > 0:
-                await asyncio.sleep(pause_s)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(pause_s):
+                        await self._are_enough.wait()
             asked = {key: self._waiting.pop(key) for key in [*self._waiting][: self._keys_max]}
+            self._are_enough.clear()
             is_busy = len(asked) > 1
             self._next_at_s = loop.time() + self._interval_s if is_busy else 0.0
             try:

@@ -132,13 +132,13 @@ class RpcTable(grpc.GenericRpcHandler):
             await asyncio.sleep(DRAIN_POLL_S)
 
     def _unary(
-        self, method: _Method, behaviour: Callable[[Message], Awaitable[Message]]
+        self, method: _Method, behaviour: Callable[[Message], Awaitable[Message | bytes]]
     ) -> Callable[[bytes, Context], Awaitable[bytes]]:
         async def serve(data: bytes, context: Context) -> bytes:
             async def work(call: Call) -> bytes:
                 await self._authorize(method, call)
                 response = await behaviour(_decode(method, data))
-                return response.SerializeToString()
+                return response if isinstance(response, bytes) else response.SerializeToString()
 
             return await self._run(method, context, work)
 

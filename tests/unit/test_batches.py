@@ -53,6 +53,24 @@ async def test_no_more_than_the_maximum_at_once(store: Store) -> None:
     assert store.asked == [[1, 2], [3]]
 
 
+async def test_busy_one_waits_until_there_are_enough_or_for_its_interval(store: Store) -> None:
+    store.open.set()
+    patient = Batches(store.load, interval_s=60.0, enough=3)
+    await asyncio.gather(*await ask(patient, 1, 2))
+    waiting = await ask(patient, 3, 4)
+    await asyncio.sleep(0.02)
+    assert store.asked == [[1, 2]]
+    async with asyncio.timeout(1):
+        await asyncio.gather(*waiting, *await ask(patient, 5))
+    assert store.asked == [[1, 2], [3, 4, 5]]
+    store.asked.clear()
+    brisk = Batches(store.load, interval_s=0.03, enough=3)
+    await asyncio.gather(*await ask(brisk, 1, 2))
+    async with asyncio.timeout(1):
+        assert await brisk.get(3) == "3"
+    assert store.asked == [[1, 2], [3]]
+
+
 async def test_failure_reaches_all_who_asked_and_nobody_after(store: Store) -> None:
     batches = Batches(store.load)
     store.fails = True
