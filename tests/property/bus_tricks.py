@@ -1,6 +1,6 @@
 """What the oracle does to the bus, and how it knows that everything has been handled."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import Self, cast
 
@@ -30,17 +30,19 @@ class BusTricks:
     async def dead_letters(self) -> int:
         return int(await self._redis.xlen(self._bus.dead_key))
 
-    async def repeat(self, count: int) -> None:
-        """Append the last events of each partition again, in their order."""
-        entries = [await self._last(stream, count) for stream in self._bus.streams]
+    async def repeat(self, count: int, partitions: Sequence[int]) -> None:
+        """Append the last events of some partitions again, in their order."""
+        streams = [self._bus.streams[number] for number in partitions]
+        entries = [await self._last(stream, count) for stream in streams]
         records = [decode(fields) for some in entries for _, fields in some]
         await self._bus.publish(await self._bus.open(), records)
 
-    async def rewind(self, group: str, count: int) -> None:
-        """Move the group's places back to before the last events of each partition."""
+    async def rewind(self, group: str, count: int, partitions: Sequence[int]) -> None:
+        """Move the group's places back to before the last events of some partitions."""
         places = await self._places()
-        for number, stream in enumerate(self._bus.streams):
-            field, entries = f"{group}/{number}", await self._last(stream, count + 1)
+        for number in partitions:
+            entries = await self._last(self._bus.streams[number], count + 1)
+            field = f"{group}/{number}"
             place = place_of(entries[0][0]) if len(entries) > count else START
             if place < places.get(field, ""):
                 await self._redis.hset(self._bus._places_key, field, place)

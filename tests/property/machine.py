@@ -14,6 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from tests.property.deeds import KINDS, Act
 from tests.property.play import Play, Turn
+from tests.property.system import PARTITIONS
 from tests.property.world import World
 
 STEPS = 50
@@ -78,10 +79,17 @@ class HomeFeeds(RuleBasedStateMachine):
         whom=NUMBER,
         posts=st.integers(1, 4),
         turns=TURNS,
+        is_overtaken=st.booleans(),
     )
-    def bustle(self, whom: int, posts: int, turns: Sequence[Turn]) -> None:
+    def bustle(
+        self,
+        whom: int,
+        posts: int,
+        turns: Sequence[Turn],
+        is_overtaken: bool,  # noqa: FBT001 drawn, and given by name
+    ) -> None:
         """An author publishes, and while that is on its way some turn to them, or away."""
-        self._await(self._play.bustle, whom, posts, turns)
+        self._await(self._play.bustle, whom, posts, turns, is_overtaken=is_overtaken)
         self._await(self._play.rest)
 
     @rule(who=NUMBER, what=NUMBER)
@@ -192,10 +200,14 @@ class HomeFeeds(RuleBasedStateMachine):
         """What a worker has begun it ends much later, when another one is at its work."""
         self._await(self._world.freeze_worker, after_calls)
 
-    @rule(count=st.integers(1, 12), how=st.sampled_from(["repeat", "rewind"]))
-    def deliver_again(self, count: int, how: str) -> None:
+    @rule(
+        count=st.integers(1, 12),
+        how=st.sampled_from(["repeat", "rewind"]),
+        partitions=st.sets(st.integers(0, PARTITIONS - 1), min_size=1),
+    )
+    def deliver_again(self, count: int, how: str, partitions: set[int]) -> None:
         """The last events come again behind all others, or the workers begin further back."""
-        self._await(self._world.deliver_again, count, how)
+        self._await(self._world.deliver_again, count, how, sorted(partitions))
 
     def teardown(self) -> None:
         self._await(self._play.end)

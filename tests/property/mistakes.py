@@ -232,8 +232,8 @@ MISTAKES = (
     _mistake(
         "a short page is the end",
         "feed_svc/home.py",
-        "return HomePage(encoded, place, is_degraded)",
-        "return HomePage(encoded, place if len(items) == size else None, is_degraded)",
+        "return HomePage(encoded, places, place,",
+        "return HomePage(encoded, places, place if len(items) == size else None,",
     ),
     _mistake(
         "the token skips what was filled in too much",

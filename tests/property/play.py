@@ -4,6 +4,7 @@ import asyncio
 import random
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from typing import TypeAlias
 
 from tests.property.deeds import Act, are_apart, deed_of, pick
@@ -14,6 +15,7 @@ from tests.property.world import Refused, World
 from tests.support.graph_model import Edge
 
 PEOPLE_MAX = 8
+OVERTAKING_S = 0.2
 PAGE_SIZES = (1, 2, 3, 4, 5, 6, 7, 12, 20, 100)
 
 
@@ -83,19 +85,27 @@ class Play:
         followers = self.truth.graph.followers(target_id)
         await self.do(*(Relate(each, "Unfollow", target_id) for each in followers))
 
-    async def bustle(self, whom: int, posts: int, turns: Sequence[Turn]) -> None:
-        """Mostly about a small author; half of those who turn are followers."""
+    async def bustle(
+        self, whom: int, posts: int, turns: Sequence[Turn], *, is_overtaken: bool
+    ) -> None:
+        """Mostly about a small author; half of those who turn are followers.
+
+        With `is_overtaken` all that may happen before the deliveries does.
+        """
         graph = self.truth.graph
         small = [each for each in self.truth.people if len(graph.followers(each)) in {1, 2}]
         author_id = pick(small or self.truth.people, whom)
         followers = graph.followers(author_id) or self.truth.people
         author = self.truth.people.index(author_id)
-        await self.act(*(Act("Publish", author) for _ in range(posts)))
         turning = [
             (pick(self.truth.people if who % 2 else followers, who // 2), at_ms)
             for who, at_ms in turns
         ]
-        await self._take_turns([((who, author_id), at_ms) for who, at_ms in turning])
+        with self.world.hold_up(author_id) if is_overtaken else nullcontext():
+            await self.act(*(Act("Publish", author) for _ in range(posts)))
+            await self._take_turns([((who, author_id), at_ms) for who, at_ms in turning])
+            if is_overtaken:
+                await asyncio.sleep(OVERTAKING_S)
 
     async def rebuild(self, whose: int, turns: Sequence[Turn], authors: Sequence[int]) -> None:
         who = self.person(whose)

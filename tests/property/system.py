@@ -59,10 +59,11 @@ SMALL = (
     (user_model, "STREAM_CHUNK_IDS", 3),
 )
 PATIENCE_S = 5.0
+PARTITIONS = 4
 SETTINGS = {
     "BIND_HOST": "127.0.0.1",
     "PAGE_TOKEN_KEY": "0123456789abcdef" * 2,
-    "BUS_PARTITIONS": "4",
+    "BUS_PARTITIONS": str(PARTITIONS),
     "WINDOW_ENTRIES_MAX": "6",
     "PUSH_FOLLOWERS_MAX": "3",
 }
@@ -133,7 +134,6 @@ async def open_system(stores: Stores, folder: Path) -> AsyncIterator[System]:
         slowness.slow_down(app.redis)
         relays: list[Relay[Any]] = []
         for outbox in (people.app.relay._outbox, contents.app.relay._outbox):
-            await outbox.maintain()  # or the first events would meet it
             relays.append(Relay(outbox, await enter(open_publisher(settings.bus))))
         identity = Identity(user_svc, settings.service_keys_file)
         services = servicers(app, settings)

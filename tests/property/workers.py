@@ -8,8 +8,8 @@ to write is written before anything else.
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
@@ -19,6 +19,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from feed_svc.app import App, open_app
 from feed_svc.consumer import GROUP
 from feed_svc.engine_store import Command
+from feed_svc.model import UserId
 from feed_svc.settings import Settings
 from feed_svc.store import FeedRedis
 from svckit.client import ServiceChannel
@@ -48,14 +49,34 @@ class Slowness:
 
     function: str = ""  # empty = of none
     _random: random.Random = field(default_factory=lambda: random.Random(1))
+    _held_up_author: UserId | None = None
+    _go_on: asyncio.Event = field(default_factory=asyncio.Event)
 
     def slow_down(self, redis: FeedRedis) -> None:
         _before(redis, "run", self._wait)
 
+    @contextmanager
+    def hold_up(self, author_id: UserId) -> Iterator[None]:
+        """Deliveries wait until the block ends, but for those to the author."""
+        self._held_up_author = author_id
+        self._go_on.clear()
+        try:
+            yield
+        finally:
+            self._held_up_author = None
+            self._go_on.set()
+
     async def _wait(self, commands: Sequence[Command], *_: object) -> None:
-        is_called = any(str(command[1]).startswith(f"{self.function}_") for command in commands)
-        if is_called and self._random.random() < SLOW_SHARE:
+        if self._held_up_author is not None and _calls("deliver", commands):
+            keys = [part for command in commands for part in command if isinstance(part, bytes)]
+            if not any(key.endswith(self._held_up_author) for key in keys):
+                await self._go_on.wait()
+        if _calls(self.function, commands) and self._random.random() < SLOW_SHARE:
             await asyncio.sleep(self._random.uniform(0, SLOW_S_MAX))
+
+
+def _calls(function: str, commands: Sequence[Command]) -> bool:
+    return any(str(command[1]).startswith(f"{function}_") for command in commands)
 
 
 @dataclass

@@ -5,7 +5,8 @@ People of one run do not know those of another, so runs follow one another witho
 
 import math
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -16,6 +17,7 @@ from newsfeed.user.v1 import user_service_pb2 as user_pb
 
 from content_svc.consumer import GROUP as CONTENT_GROUP
 from feed_svc.consumer import GROUP
+from feed_svc.model import UserId
 from tests.property.system import System
 from tests.property.truth import Deed, DeletePost, DeleteUser, Edit, Publish, Relate
 from tests.property.walks import Difference, ReadPage
@@ -148,6 +150,12 @@ class World:
         await self._system.feeds_redis.flushall()
         await self._system.feeds_redis.function_flush()
 
+    @contextmanager
+    def hold_up(self, author_id: str) -> Iterator[None]:
+        """Workers know to whom they deliver, and do so only when the block ends."""
+        with self._system.slowness.hold_up(UserId(UUID(author_id).bytes)):
+            yield
+
     async def cut(self) -> None:
         """All connections to the feeds' Redis break."""
         await self._system.feeds_redis.execute_command(
@@ -168,13 +176,13 @@ class World:
     async def freeze_worker(self, after_calls: int) -> None:
         await self._system.workers.freeze_oldest(after_calls)
 
-    async def deliver_again(self, count: int, how: str) -> None:
+    async def deliver_again(self, count: int, how: str, partitions: Sequence[int]) -> None:
         """`repeat` or `rewind`. Only workers that begin ask for the place of the group."""
         if how == "repeat":
-            await self._system.bus.repeat(count)
+            await self._system.bus.repeat(count, partitions)
         else:
             await self._system.workers.stop()
-            await self._system.bus.rewind(GROUP, count)
+            await self._system.bus.rewind(GROUP, count, partitions)
             await self._system.workers.add()
 
 
