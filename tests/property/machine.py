@@ -209,6 +209,18 @@ class HomeFeeds(RuleBasedStateMachine):
         """The last events come again behind all others, or the workers begin further back."""
         self._await(self._world.deliver_again, count, how, sorted(partitions))
 
+    @rule(
+        who=NUMBER,
+        times=st.integers(5, 10),
+        taken_back=st.integers(1, 5),
+        partitions=st.sets(st.integers(0, PARTITIONS - 1), min_size=1),
+    )
+    def repent(self, who: int, times: int, taken_back: int, partitions: set[int]) -> None:
+        """Windows have lost what made them full; then they are told of older posts again."""
+        self._await(self._play.repent, who, times, taken_back)
+        self._await(self._world.deliver_again, times, "repeat", sorted(partitions))
+        self._await(self._play.rest)
+
     def teardown(self) -> None:
         self._await(self._play.end)
         self._world.runs += not self._is_idle

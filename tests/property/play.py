@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from tests.property.deeds import Act, are_apart, deed_of, pick
 from tests.property.story import Story
-from tests.property.truth import Deed, Motion, Publish, Relate, Truth
+from tests.property.truth import Deed, DeletePost, Motion, Publish, Relate, Truth
 from tests.property.walks import Walk, check_feed, check_own, whole_feed
 from tests.property.world import Refused, World
 from tests.support.graph_model import Edge
@@ -106,6 +106,14 @@ class Play:
             await self._take_turns([((who, author_id), at_ms) for who, at_ms in turning])
             if is_overtaken:
                 await asyncio.sleep(OVERTAKING_S)
+
+    async def repent(self, who: int, times: int, taken_back: int) -> None:
+        """Somebody publishes much, and takes some of it back; all of that arrives."""
+        await self.act(*(Act("Publish", who) for _ in range(times)))
+        author_id = self.person(who)
+        own = [post for post in self.truth.posts.values() if post.author_id == author_id]
+        await self.do(*(DeletePost(author_id, post.post_id) for post in own[-taken_back:]))
+        await self.world.settle()
 
     async def rebuild(self, whose: int, turns: Sequence[Turn], authors: Sequence[int]) -> None:
         who = self.person(whose)

@@ -132,9 +132,8 @@ async def open_system(stores: Stores, folder: Path) -> AsyncIterator[System]:
         app = await enter(open_app(settings, user_svc, content_svc, age_clock_s=age_clock))
         slowness = Slowness()
         slowness.slow_down(app.redis)
-        relays: list[Relay[Any]] = []
-        for outbox in (people.app.relay._outbox, contents.app.relay._outbox):
-            relays.append(Relay(outbox, await enter(open_publisher(settings.bus))))
+        outboxes: list[Any] = [people.app.relay._outbox, contents.app.relay._outbox]
+        relays = [Relay(each, await enter(open_publisher(settings.bus))) for each in outboxes]
         identity = Identity(user_svc, settings.service_keys_file)
         services = servicers(app, settings)
         server = await enter(Server(settings.server, 0, identity.verifier, services, []))
