@@ -1,11 +1,11 @@
 """Takes the measures: a table on the terminal, and all values in bench/results.json.
 
     python -m bench [--quick] [follow get stream login posts relay consume age fanout feed
-                               celebrity]
+                               celebrity json gateway live]
 
 Makes a PostgreSQL of its own (one that syncs to disk) with people and edges in it, and runs the
 real programs beside it, with the other stores that they need. Nothing is left behind but the
-results.
+results, which are saved as they come.
 """
 
 import argparse
@@ -26,6 +26,9 @@ from bench.dataset import FULL, load, progress_bar
 from bench.fanout import fan_out
 from bench.feed import read_feeds
 from bench.follow import follow_at_once
+from bench.gateway import serve_feeds
+from bench.gateway_json import write_and_read_json
+from bench.gateway_live import watch
 from bench.login import log_in
 from bench.measure import Measure, Site
 from bench.reads import get_user, stream_follower_ids
@@ -45,6 +48,9 @@ MEASURES: Mapping[str, Callable[[Site], Awaitable[list[Measure]]]] = {
     "fanout": fan_out,
     "feed": read_feeds,
     "celebrity": celebrate,
+    "json": write_and_read_json,
+    "gateway": serve_feeds,
+    "live": watch,
 }
 QUICK = replace(FULL, follows=200_000, blocks=1_000, mutes=1_000, sessions=10_000)
 RESULTS = Path(__file__).parent / "results.json"
@@ -60,27 +66,29 @@ async def take(names: Sequence[str], *, quick: bool) -> list[Measure]:
             measures = []
             for name in names:
                 print(f"{name} ...", file=sys.stderr)
-                measures += await MEASURES[name](site)
+                taken = await MEASURES[name](site)
+                save(taken)
+                measures += taken
             await session.close()
             return measures
 
 
 def table(measures: Sequence[Measure]) -> str:
-    lines = [f"{'measure':<24}{'median':>12}  {'lowest - highest':<28}{'unit':<12}{'bar':<12}"]
+    lines = [f"{'measure':<32}{'median':>12}  {'lowest - highest':<28}{'unit':<12}{'bar':<12}"]
     for each in measures:
         spread = f"{min(each.values):,.2f} - {max(each.values):,.2f}"
         verdict = {None: "", True: "ok", False: "MISSED"}[each.passed]
-        value = f"{each.name:<24}{each.median:>12,.2f}  {spread:<28}{each.unit:<12}"
+        value = f"{each.name:<32}{each.median:>12,.2f}  {spread:<28}{each.unit:<12}"
         lines.append(f"{value}{each.bar:<12}{verdict}".rstrip())
     return "\n".join(lines)
 
 
-def results(measures: Sequence[Measure], command: str) -> list[dict[str, object]]:
+def save(measures: Sequence[Measure]) -> None:
     """Each with when and how it was taken; those not taken this time stay as they were."""
     kept = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else []
     taken = {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": command,
+        "command": " ".join(["python -m bench", *sys.argv[1:]]),
         "machine": f"{os.cpu_count()} x {platform.machine()}, {platform.system()}"
         f" {platform.release()}, Python {platform.python_version()}",
     }
@@ -88,7 +96,7 @@ def results(measures: Sequence[Measure], command: str) -> list[dict[str, object]
     for each in measures:
         told = {"median": each.median, "bar": each.bar, "passed": each.passed}
         by_name[each.name] = asdict(each) | told | taken
-    return list(by_name.values())
+    RESULTS.write_text(json.dumps(list(by_name.values()), indent=1), encoding="utf-8")
 
 
 def main() -> int:
@@ -100,8 +108,6 @@ def main() -> int:
         parser.error(f"no such measure: {', '.join(sorted(unknown))}")
     measures = asyncio.run(take(parsed.names or list(MEASURES), quick=parsed.quick))
     print(table(measures))
-    command = " ".join(["python -m bench", *sys.argv[1:]])
-    RESULTS.write_text(json.dumps(results(measures, command), indent=1), encoding="utf-8")
     return 1 if any(each.passed is False for each in measures) else 0
 
 

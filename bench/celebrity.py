@@ -26,7 +26,7 @@ from newsfeed.feed.v1.feed_service_pb2_grpc import FeedServiceStub
 from bench.bus import in_background
 from bench.measure import Measure, Site
 from bench.reads import LONG_LIVED
-from bench.stack import CONTENT_SVC, FEED_SVC, durable
+from bench.stack import CONTENT_SVC, FEED_SVC, bearer, durable
 from devstack import mongo, valkey
 from feed_svc.author_store import AuthorStore
 from feed_svc.model import ID_BYTES, WINDOW_ENTRIES_MAX, Place, PostId, Source, Tier, UserId
@@ -99,7 +99,7 @@ class Stage:
 
     async def publish(self, author_id: UUID) -> tuple[Place, float]:
         """And when it was answered."""
-        metadata = _bearer(self.site.bench.user_token(author_id))
+        metadata = bearer(self.site.bench.user_token(author_id))
         request = content_pb.CreatePostRequest(content="hello")
         post = (await self.content.CreatePost(request, metadata=metadata)).post
         place = (post.create_time.ToMilliseconds(), PostId(UUID(post.post_id).bytes))
@@ -129,7 +129,7 @@ class Stage:
         await _until(is_there)
 
     async def sees(self, reader_id: UUID, place: Place) -> bool:
-        metadata = _bearer(self.site.bench.user_token(reader_id))
+        metadata = bearer(self.site.bench.user_token(reader_id))
         page = await self.feeds.ListHomeFeed(feed_pb.ListHomeFeedRequest(), metadata=metadata)
         assert not page.degraded
         return str(UUID(bytes=place[1])) in {item.post.post_id for item in page.items}
@@ -293,10 +293,6 @@ async def _until(holds: Callable[[], Awaitable[bool]]) -> None:
             await asyncio.sleep(LOOK_AGAIN_S)
 
 
-def _bearer(token: str) -> tuple[tuple[str, str], ...]:
-    return (("authorization", f"Bearer {token}"),)
-
-
 @asynccontextmanager
 async def set_up(site: Site) -> AsyncIterator[Stage]:
     """Everything runs, and edges and windows are there. Nobody is pulled for posting often."""
@@ -356,7 +352,7 @@ async def make_windows(stage: Stage) -> None:
     waiting = [str(each) for each in cast.readers]
     while waiting:
         request = feed_pb.PrewarmFeedsRequest(user_ids=waiting[:PREWARMED_MAX])
-        metadata = _bearer(bench.user_token(stage.site.world.hub, Role.ADMIN))
+        metadata = bearer(bench.user_token(stage.site.world.hub, Role.ADMIN))
         done = await stage.feeds.PrewarmFeeds(request, metadata=metadata)
         waiting = [*waiting[PREWARMED_MAX:], *done.failed_user_ids]
     now_ms = time.time_ns() // 1_000_000

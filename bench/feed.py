@@ -23,7 +23,7 @@ from bench.dataset import SEED, progress_bar
 from bench.measure import Measure, Site
 from bench.posts import load_posts
 from bench.reads import LONG_LIVED, beside_echo
-from bench.stack import CONTENT_SVC, FEED_SVC, Running, durable
+from bench.stack import CONTENT_SVC, FEED_SVC, Running, bearer, durable
 from devstack import mongo, valkey
 from svckit.mongo import MongoSettings
 from svckit.settings import Secret
@@ -87,7 +87,7 @@ async def _read_warm(site: Site, feed_svc: Running, readers: Sequence[UUID]) -> 
         assert done.built_count == len(readers)
         for reader in readers:
             page = await stub.ListHomeFeed(
-                pb.ListHomeFeedRequest(), metadata=_bearer(bench.user_token(reader))
+                pb.ListHomeFeedRequest(), metadata=bearer(bench.user_token(reader))
             )
             assert len(page.items) == PAGE_ITEMS
             assert not page.degraded
@@ -116,7 +116,7 @@ async def _read_cold(site: Site, feed_svc: Running, readers: Sequence[UUID]) -> 
                 for reader, deep_token in zip(readers, deep_tokens, strict=True):
                     evict = pb.EvictFeedRequest(user_id=str(reader))
                     await stub.EvictFeed(evict, metadata=_admin(site))
-                    metadata = _bearer(site.bench.user_token(reader))
+                    metadata = bearer(site.bench.user_token(reader))
                     call = partial(stub.ListHomeFeed, metadata=metadata)
                     first_ms.append(await _timed_ms(call, pb.ListHomeFeedRequest()))
                     deep = pb.ListHomeFeedRequest(page_token=deep_token)
@@ -137,7 +137,7 @@ async def _read_cold(site: Site, feed_svc: Running, readers: Sequence[UUID]) -> 
 async def _deep_token(site: Site, stub: "FeedServiceAsyncStub", reader: UUID) -> str:
     """Of the page that is so many pages down."""
     request = pb.ListHomeFeedRequest(page_size=PAGE_ITEMS)
-    metadata = _bearer(site.bench.user_token(reader))
+    metadata = bearer(site.bench.user_token(reader))
     for _ in range(DEEP_PAGE - 1):
         page = await stub.ListHomeFeed(request, metadata=metadata)
         assert len(page.items) == PAGE_ITEMS
@@ -157,8 +157,4 @@ async def _timed_ms(
 
 
 def _admin(site: Site) -> tuple[tuple[str, str], ...]:
-    return _bearer(site.bench.user_token(site.world.hub, Role.ADMIN))
-
-
-def _bearer(token: str) -> tuple[tuple[str, str], ...]:
-    return (("authorization", f"Bearer {token}"),)
+    return bearer(site.bench.user_token(site.world.hub, Role.ADMIN))

@@ -15,7 +15,7 @@ from google.protobuf.descriptor import Descriptor
 from newsfeed.content.v1.content_service_pb2 import MEDIA_KIND_IMAGE, CreatePostRequest, Post
 from newsfeed.feed.v1.feed_service_pb2 import FeedItem, ListHomeFeedResponse, UserCard
 
-from bench.measure import Measure
+from bench.measure import Measure, Site
 from gateway.decoder import MessageReader, Violations, parse
 from gateway.encoder import Encoders
 
@@ -68,6 +68,10 @@ def _id(random: Random) -> str:
     return str(UUID(int=random.getrandbits(128)))
 
 
+async def write_and_read_json(site: Site) -> list[Measure]:
+    return take(site.rounds)
+
+
 def take(rounds: int = ROUNDS) -> list[Measure]:
     random = Random(1)
     page = page_of_feed(random).SerializeToString()
@@ -88,10 +92,15 @@ def take(rounds: int = ROUNDS) -> list[Measure]:
         rounds,
     )
     return [
-        Measure("json.encode.ratio", "x", [theirs / ours for ours, theirs in encoded], at_least=4),
-        Measure("json.encode", "us", [ours for ours, _ in encoded]),
-        Measure("json.decode.ratio", "x", [theirs / ours for ours, theirs in decoded]),
-        Measure("json.decode", "us", [ours for ours, _ in decoded]),
+        Measure(
+            "gateway.json_encode_ratio",
+            "x",
+            [theirs / ours for ours, theirs in encoded],
+            at_least=4,
+        ),
+        Measure("gateway.json_encode", "us", [ours for ours, _ in encoded]),
+        Measure("gateway.json_decode_ratio", "x", [theirs / ours for ours, theirs in decoded]),
+        Measure("gateway.json_decode", "us", [ours for ours, _ in decoded]),
     ]
 
 

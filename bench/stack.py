@@ -26,16 +26,23 @@ from svckit.tokens import Role, ServiceTokenSource, UserTokenSigner
 USER_SVC = "user_svc"
 CONTENT_SVC = "content_svc"
 FEED_SVC = "feed_svc"
+GATEWAY = "gateway"
 NO_BUS = "redis://127.0.0.1:1/0"  # events stay in the outbox
 
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A program that serves: `address` of its gRPC port, `log` of what it writes."""
+    """A program that serves: `address` of its port, `log` of what it writes."""
 
     address: str
     process: psutil.Process
     log: Path
+
+    @property
+    def cpu_s(self) -> float:
+        """Used since it began."""
+        times = self.process.cpu_times()
+        return float(times.user + times.system)
 
 
 class Bench:
@@ -48,6 +55,7 @@ class Bench:
             Program(USER_SVC, "USER_SVC_PORT", 0, signs_user_tokens=True),
             Program(CONTENT_SVC, "CONTENT_SVC_PORT", 0),
             Program(FEED_SVC, "FEED_SVC_PORT", 0),
+            Program(GATEWAY, "GATEWAY_PORT", 0, serves_http=True),
         )
         self._programs = {program.name: program for program in programs}
         make_keys(self._keys, programs)
@@ -89,6 +97,11 @@ class Bench:
     def _environment(self, program: Program) -> dict[str, str]:
         urls = {"POSTGRES_DSN": self.dsn, "BUS_REDIS_URL": NO_BUS}
         return environment_of(program, [program], urls, self._keys)
+
+
+def bearer(token: str) -> tuple[tuple[str, str], ...]:
+    """The metadata of a call."""
+    return (("authorization", f"Bearer {token}"),)
 
 
 @contextmanager
