@@ -28,6 +28,7 @@ NUMBER = st.integers(0, 30)
 TURNS = st.lists(st.tuples(NUMBER, st.integers(0, 150)), max_size=4)
 ACTS = st.lists(st.builds(Act, st.sampled_from(KINDS), NUMBER, NUMBER), max_size=4)
 AFTER_MS = st.integers(0, 50)
+SOME_PARTITIONS = st.sets(st.integers(0, PARTITIONS - 1), min_size=1)
 SIZES = st.lists(st.integers(1, 7), min_size=1, max_size=5)
 
 
@@ -177,10 +178,17 @@ class HomeFeeds(RuleBasedStateMachine):
         whose=NUMBER,
         turns=TURNS,
         authors=st.lists(NUMBER, max_size=3),
+        is_overtaken=st.booleans(),
     )
-    def rebuild(self, whose: int, turns: Sequence[Turn], authors: Sequence[int]) -> None:
+    def rebuild(
+        self,
+        whose: int,
+        turns: Sequence[Turn],
+        authors: Sequence[int],
+        is_overtaken: bool,  # noqa: FBT001 drawn, and given by name
+    ) -> None:
         """While the owner turns to some and away from others, and while some publish."""
-        self._await(self._play.rebuild, whose, turns, authors)
+        self._await(self._play.rebuild, whose, turns, authors, is_overtaken=is_overtaken)
         self._await(self._play.rest)
 
     @rule()
@@ -203,7 +211,7 @@ class HomeFeeds(RuleBasedStateMachine):
     @rule(
         count=st.integers(1, 12),
         how=st.sampled_from(["repeat", "rewind"]),
-        partitions=st.sets(st.integers(0, PARTITIONS - 1), min_size=1),
+        partitions=SOME_PARTITIONS,
     )
     def deliver_again(self, count: int, how: str, partitions: set[int]) -> None:
         """The last events come again behind all others, or the workers begin further back."""
@@ -213,12 +221,25 @@ class HomeFeeds(RuleBasedStateMachine):
         who=NUMBER,
         times=st.integers(5, 10),
         taken_back=st.integers(1, 5),
-        partitions=st.sets(st.integers(0, PARTITIONS - 1), min_size=1),
+        partitions=SOME_PARTITIONS,
     )
     def repent(self, who: int, times: int, taken_back: int, partitions: set[int]) -> None:
         """Windows have lost what made them full; then they are told of older posts again."""
         self._await(self._play.repent, who, times, taken_back)
         self._await(self._world.deliver_again, times, "repeat", sorted(partitions))
+        self._await(self._play.rest)
+
+    @rule(
+        whose=NUMBER,
+        how=st.sampled_from(["evict", "window", "companion"]),
+        count=st.integers(1, 12),
+        partitions=SOME_PARTITIONS,
+    )
+    def deliver_to_nobody(self, whose: int, how: str, count: int, partitions: set[int]) -> None:
+        """Somebody has no window when they are told of older posts again."""
+        self._await(self._world.settle)
+        self._await(self._play.lose_window, whose, how, 0)
+        self._await(self._world.deliver_again, count, "repeat", sorted(partitions))
         self._await(self._play.rest)
 
     def teardown(self) -> None:

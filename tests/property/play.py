@@ -101,7 +101,7 @@ class Play:
             (pick(self.truth.people if who % 2 else followers, who // 2), at_ms)
             for who, at_ms in turns
         ]
-        with self.world.hold_up(author_id) if is_overtaken else nullcontext():
+        with self.world.hold_up_deliveries(author_id) if is_overtaken else nullcontext():
             await self.act(*(Act("Publish", author) for _ in range(posts)))
             await self._take_turns([((who, author_id), at_ms) for who, at_ms in turning])
             if is_overtaken:
@@ -115,13 +115,20 @@ class Play:
         await self.do(*(DeletePost(author_id, post.post_id) for post in own[-taken_back:]))
         await self.world.settle()
 
-    async def rebuild(self, whose: int, turns: Sequence[Turn], authors: Sequence[int]) -> None:
+    async def rebuild(
+        self, whose: int, turns: Sequence[Turn], authors: Sequence[int], *, is_overtaken: bool
+    ) -> None:
+        """With `is_overtaken` all that may happen before the build ends does."""
         who = self.person(whose)
-        await asyncio.gather(
-            self.world.rebuild(who),
-            self._take_turns([((who, self.person(whom)), at_ms) for whom, at_ms in turns]),
-            self.act(*(Act("Publish", author) for author in authors)),
-        )
+        with self.world.hold_up_builds() if is_overtaken else nullcontext():
+            building = asyncio.create_task(self.world.rebuild(who))
+            await asyncio.gather(
+                self._take_turns([((who, self.person(whom)), at_ms) for whom, at_ms in turns]),
+                self.act(*(Act("Publish", author) for author in authors)),
+            )
+            if is_overtaken:
+                await asyncio.sleep(OVERTAKING_S)
+        await building
 
     async def _take_turns(self, turns: Iterable[tuple[Edge, int]]) -> None:
         """One after another, each so many milliseconds from now."""

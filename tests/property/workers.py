@@ -49,33 +49,35 @@ class Slowness:
 
     function: str = ""  # empty = of none
     _random: random.Random = field(default_factory=lambda: random.Random(1))
-    _held_up_author: UserId | None = None
+    _held_up: str = ""
+    _passes: bytes = b""
     _go_on: asyncio.Event = field(default_factory=asyncio.Event)
 
     def slow_down(self, redis: FeedRedis) -> None:
         _before(redis, "run", self._wait)
 
     @contextmanager
-    def hold_up(self, author_id: UserId) -> Iterator[None]:
-        """Deliveries wait until the block ends, but for those to the author."""
-        self._held_up_author = author_id
+    def hold_up(self, function: str, passes: UserId | None = None) -> Iterator[None]:
+        """Its calls wait until the block ends, but for those about one person."""
+        self._held_up, self._passes = function, passes or b"nobody"
         self._go_on.clear()
         try:
             yield
         finally:
-            self._held_up_author = None
+            self._held_up = ""
             self._go_on.set()
 
     async def _wait(self, commands: Sequence[Command], *_: object) -> None:
-        if self._held_up_author is not None and _calls("deliver", commands):
+        if _calls(self._held_up, commands):
             keys = [part for command in commands for part in command if isinstance(part, bytes)]
-            if not any(key.endswith(self._held_up_author) for key in keys):
+            if not any(key.endswith(self._passes) for key in keys):
                 await self._go_on.wait()
         if _calls(self.function, commands) and self._random.random() < SLOW_SHARE:
             await asyncio.sleep(self._random.uniform(0, SLOW_S_MAX))
 
 
 def _calls(function: str, commands: Sequence[Command]) -> bool:
+    """No function is never called."""
     return any(str(command[1]).startswith(f"{function}_") for command in commands)
 
 

@@ -93,7 +93,12 @@ class World:
         calls = stub(self._system.feeds_channel, self._members[viewer_id].person.metadata)
 
         async def read(request: pb.ListHomeFeedRequest) -> pb.ListHomeFeedResponse:
-            answer = await calls.ListHomeFeed(request)
+            try:
+                answer = await calls.ListHomeFeed(request)
+            except grpc.aio.AioRpcError as error:
+                if error.code() is grpc.StatusCode.INTERNAL:
+                    raise Difference(f"no page, but {error.details()!r}") from error
+                raise
             self.pages += 1
             self.degraded_pages += answer.degraded
             return answer
@@ -151,9 +156,15 @@ class World:
         await self._system.feeds_redis.function_flush()
 
     @contextmanager
-    def hold_up(self, author_id: str) -> Iterator[None]:
-        """Workers know to whom they deliver, and do so only when the block ends."""
-        with self._system.slowness.hold_up(UserId(UUID(author_id).bytes)):
+    def hold_up_deliveries(self, author_id: str) -> Iterator[None]:
+        """Workers know who follows the author, and deliver to them only when the block ends."""
+        with self._system.slowness.hold_up("deliver", UserId(UUID(author_id).bytes)):
+            yield
+
+    @contextmanager
+    def hold_up_builds(self) -> Iterator[None]:
+        """What goes into a window is known, and put there only when the block ends."""
+        with self._system.slowness.hold_up("finish"):
             yield
 
     async def cut(self) -> None:
