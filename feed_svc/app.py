@@ -20,6 +20,8 @@ from feed_svc.fanout import Fanout
 from feed_svc.graphs import Graphs
 from feed_svc.home import Home
 from feed_svc.hydrate import Hydrator
+from feed_svc.live import Live
+from feed_svc.live_store import LiveStore
 from feed_svc.patience import Patience
 from feed_svc.rebuild import Rebuilds
 from feed_svc.servicer import FeedServicer
@@ -48,6 +50,7 @@ class App:
     redis: FeedRedis
     windows: WindowStore
     home: Home
+    live: Live
     admin: Admin
     rebuilds: Rebuilds
     events: FeedEvents
@@ -86,10 +89,15 @@ async def open_app(
         hydrator = Hydrator(
             contents, people, caches, with_contents, with_people, background, age_clock_s
         )
+        home = Home(graphs, sources, hydrator, NoEngagement(), background)
         yield App(
             redis=redis,
             windows=windows,
-            home=Home(graphs, sources, hydrator, NoEngagement(), background),
+            home=home,
+            live=Live(
+                *(home, LiveStore(redis), sources.recents.forget),
+                *(settings.live_look_every_s, now_ms),
+            ),
             admin=Admin(people, windows, rebuilds),
             rebuilds=rebuilds,
             events=FeedEvents(fanout, redis.fences),
@@ -111,7 +119,7 @@ async def run(settings: Settings, role: str) -> None:
         services: dict[ServiceDescriptor, object] = {}
         checks: list[Check] = []
         if role in {"api", "all"}:
-            background += identity.background()
+            background += [*identity.background(), app.live.run()]
             services = servicers(app, settings)
         if role in {"fanout", "all"}:
             consumer = RedisConsumer(settings.bus, GROUP, app.events)
@@ -125,7 +133,7 @@ async def run(settings: Settings, role: str) -> None:
 def servicers(app: App, settings: Settings) -> dict[ServiceDescriptor, object]:
     """Every service of this program with what serves it."""
     page_tokens = PageTokens(settings.page_token_key.encode())
-    servicer = FeedServicer(app.home, app.admin, page_tokens)
+    servicer = FeedServicer(app.home, app.live, app.admin, page_tokens)
     return {pb.DESCRIPTOR.services_by_name["FeedService"]: servicer}
 
 

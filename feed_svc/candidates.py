@@ -9,7 +9,7 @@ is the truth itself, so where a page comes from does not show in it.
 import asyncio
 import time
 from bisect import bisect_left
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from heapq import merge
 from typing import NamedTuple
 
@@ -109,6 +109,8 @@ class Candidates:
         self.has_window = False
         self.is_down = False
         """Redis does not answer."""
+        self.pull_author_ids: Collection[UserId] | None = None
+        """Followed authors who are not in the window; None = there is none to tell."""
 
     async def below(self, before: Place, limit: int) -> Found:
         """The next `limit`, or all that there are. Those of hidden authors may be among them."""
@@ -137,6 +139,7 @@ class Candidates:
             return None
         self.has_window = window.state is WindowState.READY
         if self.has_window:
+            self.pull_author_ids = window.pull_author_ids
             _READS["window"].inc()
             return window
         _READS[window.state.value].inc()

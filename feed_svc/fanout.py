@@ -70,6 +70,8 @@ class Fanout:
         tier = await self._tiers.settle(fence, author_id, follower_count, recents)
         if tier is Tier.PUSH:
             await write_to_followers(self._people, author_id, FANOUT_WINDOWS_MAX, deliver)
+        else:
+            await self._windows.tell_readers(author_id, place)
         metrics.DELIVERY_AGE.observe(max(0, self._clock_ms() - place[0]) / 1000)
 
     async def follow_changed(self, fence: Fence, viewer_id: UserId, author_id: UserId) -> None:

@@ -4,7 +4,7 @@ What must be left out is made up for by another look further down, a bounded num
 twice as far. A page that is still short goes on where the last look ended; only the end is the end.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from feed_svc import metrics
@@ -23,8 +23,11 @@ class HomePage(NamedTuple):
     """`items` are encoded messages; `next_place` is where to go on, None = that was all."""
 
     items: Sequence[bytes]
+    places: Sequence[Place]
     next_place: Place | None
     is_degraded: bool
+    pull_author_ids: Collection[UserId] | None
+    """Followed authors whose posts are not delivered; None = it was not looked for."""
 
 
 class Home:
@@ -79,7 +82,8 @@ class Home:
         if is_degraded:
             metrics.PAGES_DEGRADED.inc()
         encoded = [item.encoded + engagement.get(item.place[1], b"") for item in items]
-        return HomePage(encoded, place, is_degraded)
+        places = [item.place for item in items]
+        return HomePage(encoded, places, place, is_degraded, candidates.pull_author_ids)
 
     async def _own_place(
         self, viewer_id: UserId, post_id: PostId | None

@@ -58,6 +58,10 @@ class Keys:
         """The one that may be in a call with keys of this id."""
         return self.fences[self._shards_of_last_bytes[one_id[-1]] if self._is_cluster else 0]
 
+    def watching(self, fence: bytes) -> bytes:
+        """Who watches, of those whose keys may be in one call with this fence."""
+        return fence.replace(b"fence", b"watching", 1)
+
     def groups(self, packed_ids: bytes) -> list[tuple[bytes, list[bytes]]]:
         """Ids whose keys may be in one call, and the fence that may be in it too."""
         ids = [one_id for (one_id,) in iter_unpack(f"{ID_BYTES}s", packed_ids)]

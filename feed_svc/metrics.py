@@ -3,7 +3,7 @@
 How far the fan-out is behind, lane by lane, is svckit's `newsfeed_bus_lag_events`.
 """
 
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 
 READS = Counter(
     "newsfeed_feed_reads",
@@ -28,6 +28,15 @@ DELIVERY_AGE = Histogram(
     "newsfeed_feed_delivery_age_seconds",
     "Seconds from a post's publication until it is in the windows of all its followers",
     buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60, 600),
+)
+STREAMS = Gauge("newsfeed_feed_live_streams", "Live streams that are open")
+POKES = Counter("newsfeed_feed_live_pokes", "Times that a live stream was told to look")
+LOOKS = Counter("newsfeed_feed_live_looks", "Looks for what a live stream has to send")
+RESETS = Counter("newsfeed_feed_live_resets", "Messages that say to read the feed anew")
+LIVE_AGE = Histogram(
+    "newsfeed_feed_live_age_seconds",
+    "Seconds from a post's publication until it was sent on a live stream",
+    buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
 )
 TIER_CHANGES = Counter("newsfeed_feed_tier_changes", "Authors that changed tier, by which", ["to"])
 BACKFILLS = Counter("newsfeed_feed_backfills", "Windows filled with an author's posts on a follow")

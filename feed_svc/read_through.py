@@ -9,6 +9,7 @@ finds everything in Redis does not wait for an owner that is slow.
 """
 
 import asyncio
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
@@ -59,6 +60,7 @@ class ReadThrough(Generic[I, V]):
         self._entries: OrderedDict[I, _Entry[V]] = OrderedDict()
         self._ageing: set[I] = set()
         self._is_refreshing = False
+        self._forgot_at_s = -math.inf
 
     async def get(self, ids: Collection[I]) -> dict[I, V]:
         """Those that exist; raises Unavailable when of some it can't be told."""
@@ -93,6 +95,11 @@ class ReadThrough(Generic[I, V]):
         """However old it is."""
         entry = self._entries.get(one)
         return entry.value if entry is not None else None
+
+    def forget(self, one: I) -> None:
+        """It has changed: who gets it from now on gets what is read from now on."""
+        self._entries.pop(one, None)
+        self._forgot_at_s = self._clock_s()
 
     async def fresh(self, one: I) -> V | None:
         """As its owner has it now."""
@@ -141,7 +148,12 @@ class ReadThrough(Generic[I, V]):
             self._is_refreshing = False
 
     def _remember(self, found: Mapping[I, V], read_at_s: float) -> None:
-        """The oldest stand first: what is not read again is the first to go."""
+        """The oldest stand first: what is not read again is the first to go.
+
+        What may have been read before one of them changed is not remembered.
+        """
+        if read_at_s <= self._forgot_at_s:
+            return
         for each, value in found.items():
             self._entries[each] = _Entry(value, read_at_s)
             self._entries.move_to_end(each)

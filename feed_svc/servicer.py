@@ -1,6 +1,7 @@
 """FeedService: messages in, use case, messages out."""
 
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from uuid import UUID
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -8,15 +9,17 @@ from newsfeed.feed.v1 import feed_service_pb2 as pb
 
 from feed_svc.admin import Admin
 from feed_svc.home import Home
+from feed_svc.live import InvalidResumeToken, Live
 from feed_svc.model import TOP, Place, PostId, UserId, WindowInfo, WindowState
 from feed_svc.wire import field
 from svckit.context import calling_user_id
 from svckit.errors import Unimplemented
-from svckit.page_tokens import PageTokens, page_size
+from svckit.page_tokens import InvalidPageToken, PageTokens, page_size
 from svckit.validation import Fields
 
 PREWARMED_MAX = 500
 _ITEMS = 1  # the field of ListHomeFeedResponse
+_NEWS = 2  # that of WatchHomeFeedResponse
 _POSITION = (0, "")  # what page tokens are made of: a place, its id in hexadecimal digits
 _STATES = {
     WindowState.MISSING: pb.FEED_STATE_MISSING,
@@ -28,8 +31,9 @@ _STATES = {
 class FeedServicer:
     """Home feeds, and the windows behind them."""
 
-    def __init__(self, home: Home, admin: Admin, page_tokens: PageTokens) -> None:
+    def __init__(self, home: Home, live: Live, admin: Admin, page_tokens: PageTokens) -> None:
         self._home = home
+        self._live = live
         self._admin = admin
         self._page_tokens = page_tokens
 
@@ -103,8 +107,24 @@ class FeedServicer:
     ) -> pb.MarkNotificationsReadResponse:
         raise Unimplemented
 
-    def WatchHomeFeed(self, _: pb.WatchHomeFeedRequest) -> AsyncIterator[pb.WatchHomeFeedResponse]:
-        raise Unimplemented
+    async def WatchHomeFeed(self, request: pb.WatchHomeFeedRequest) -> AsyncIterator[bytes]:
+        """Encoded WatchHomeFeedResponses."""
+        viewer_id = calling_user_id()
+        scope = ("WatchHomeFeed", viewer_id.hex)
+        since = None
+        if request.resume_token:
+            try:
+                position = self._page_tokens.position(request.resume_token, scope, _POSITION)
+            except InvalidPageToken:
+                raise InvalidResumeToken from None
+            since = (position[0], PostId(bytes.fromhex(position[1])))
+        async with aclosing(self._live.watch(UserId(viewer_id.bytes), since)) as stream:
+            async for news in stream:
+                time_ms, post_id = news.since
+                token = self._page_tokens.encode(scope, (time_ms, post_id.hex()))
+                response = pb.WatchHomeFeedResponse(resume_token=token, reset=news.is_reset)
+                items = [field(_NEWS, item) for item in news.items]
+                yield b"".join((*items, response.SerializeToString()))
 
 
 def _user_id(text: str) -> UserId:

@@ -28,6 +28,10 @@ class Settings:
     content_svc_target: str = setting(
         "CONTENT_SVC_TARGET", "where content_svc is, as gRPC names it", "dns:///localhost:50052"
     )
+    live_look_every_s: float = setting(
+        *("LIVE_LOOK_EVERY_S", "a live stream looks for itself, and gives a sign of life", 15.0),
+        at_least=0.1,
+    )
     own_keys_file: Path = setting(
         "SERVICE_KEY_FILE", "JWK set with the private key of this service"
     )

@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, cast
 
+from feed_svc.live_store import readers_told, viewers_told
 from feed_svc.model import (
     FANOUT_WINDOWS_MAX,
     ID_BYTES,
@@ -67,16 +68,29 @@ class WindowStore:
         return cast("Awaitable[Window]", self._reads.ask((viewer_id, before, limit)))
 
     async def deliver(self, fence: Fence, place: Place, viewer_ids: bytes) -> int:
-        """Put a post into those of the windows that are there; returns how many have it now."""
+        """Put a post into those of the windows that are there; returns how many have it now.
+
+        Those of the viewers who watch are told, whether they have a window or not.
+        """
         arguments = (self._entries_max, *arguments_of(place))
         taken = 0
         for packed in _chunks(viewer_ids, FANOUT_WINDOWS_MAX):
             calls = [
-                Call("deliver", [key, *self._keys.windows(ids)], arguments)
+                Call(
+                    "deliver", [key, self._keys.watching(key), *self._keys.windows(ids)], arguments
+                )
                 for key, ids in self._keys.groups(packed)
             ]
-            taken += sum(cast("list[int]", await self._redis.write(fence, calls)))
+            replies = await self._redis.write(fence, calls)
+            counts, watching = zip(*cast("list[tuple[int, bytes]]", replies), strict=True)
+            taken += sum(counts)
+            if told := b"".join(watching):
+                await self._redis.run([viewers_told(place, told)])
         return taken
+
+    async def tell_readers(self, author_id: UserId, place: Place) -> None:
+        """Of a pulled author: those of them who watch learn that there is a post."""
+        await self._redis.run([readers_told(place, author_id)])
 
     async def backfill(
         self,

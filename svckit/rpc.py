@@ -11,7 +11,8 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -78,7 +79,7 @@ class CallLimits:
     """Bounds of one server process."""
 
     calls_max: int = 1000
-    streams_max: int = 1000
+    streams_max: int = 2000
     call_timeout_s: float = 10.0
     stream_timeout_s: float = 3600.0
 
@@ -90,6 +91,11 @@ class _Method:
     request_class: type[Message]
     is_stream: bool
 
+    @property
+    def is_live(self) -> bool:
+        """A stream for people: it has no end of its own."""
+        return self.is_stream and self.access != options_pb2.ACCESS_SERVICE
+
 
 class RpcTable(grpc.GenericRpcHandler):
     """All rpcs of one server, by path. The dispatch is one dictionary look-up."""
@@ -100,6 +106,7 @@ class RpcTable(grpc.GenericRpcHandler):
         self._handlers: dict[str, Handler] = {}
         self._in_progress = {"call": 0, "stream": 0}
         self._refused_at_s: float | None = None  # None until the server drains
+        self._live: set[asyncio.Timeout] = set()  # one for each live stream, to end it
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> "Handler | None":
         return self._handlers.get(handler_call_details.method)
@@ -117,13 +124,17 @@ class RpcTable(grpc.GenericRpcHandler):
             self._handlers[method.path] = handler
 
     async def drain(self, timeout_s: float) -> int:
-        """Refuses new calls, waits for accepted ones; returns how many did not end in time.
+        """Refuses new calls, ends live streams, waits for the other calls that were accepted.
+
+        Returns how many did not end in time.
 
         It goes on refusing until callers have noticed: a call that arrives while gRPC stops is
         cancelled, and its caller can't know that it was never begun.
         """
         started_at_s = self._refused_at_s = time.monotonic()
         while True:
+            while self._live:
+                self._live.pop().reschedule(0)
             now_s = time.monotonic()
             unfinished = sum(self._in_progress.values())
             quiet_at_s = min(self._refused_at_s + QUIET_S, started_at_s + QUIET_WAIT_S_MAX)
@@ -137,23 +148,25 @@ class RpcTable(grpc.GenericRpcHandler):
         async def serve(data: bytes, context: Context) -> bytes:
             async def work(call: Call) -> bytes:
                 await self._authorize(method, call)
-                response = await behaviour(_decode(method, data))
-                return response if isinstance(response, bytes) else response.SerializeToString()
+                return _encode(await behaviour(_decode(method, data)))
 
             return await self._run(method, context, work)
 
         return serve
 
     def _streaming(
-        self, method: _Method, behaviour: Callable[[Message], AsyncIterator[Message]]
+        self, method: _Method, behaviour: Callable[[Message], AsyncIterator[Message | bytes]]
     ) -> Callable[[bytes, Context], Awaitable[None]]:
         async def serve(data: bytes, context: Context) -> None:
             async def work(call: Call) -> None:
                 await self._authorize(method, call)
                 responses = behaviour(_decode(method, data))
                 try:
-                    async for response in responses:
-                        await context.write(response.SerializeToString())
+                    async with self._ended_by_drain(method):
+                        async for response in responses:
+                            if method.is_live:
+                                await self._authorize(method, call)
+                            await context.write(_encode(response))
                 finally:
                     if hasattr(responses, "aclose"):
                         await responses.aclose()
@@ -195,6 +208,24 @@ class RpcTable(grpc.GenericRpcHandler):
             (*status.trailing_metadata, ("x-request-id", call.request_id)),
         )
         raise AssertionError("abort raises")
+
+    @asynccontextmanager
+    async def _ended_by_drain(self, method: _Method) -> AsyncGenerator[None]:
+        """If it is a live stream, be it while a slow reader does not take a message."""
+        if not method.is_live:
+            yield
+            return
+        drained = asyncio.timeout(None)
+        try:
+            async with drained:
+                self._live.add(drained)
+                yield
+        except TimeoutError:
+            if drained.expired():
+                raise ShuttingDown(retry_after_s=0.1) from None
+            raise
+        finally:
+            self._live.discard(drained)
 
     def _timeout_s(self, method: _Method, context: Context) -> float:
         limits = self._limits
@@ -264,6 +295,10 @@ def _decode(method: _Method, data: bytes) -> Message:
     except DecodeError:
         description = f"the bytes are not a {method.request_class.DESCRIPTOR.full_name}"
         raise InvalidMessage.of("", description) from None
+
+
+def _encode(response: Message | bytes) -> bytes:
+    return response if isinstance(response, bytes) else response.SerializeToString()
 
 
 def _status_of(error: Exception, call: Call) -> RpcStatus:

@@ -42,7 +42,7 @@ class ServerSettings:
 
     host: str = setting("BIND_HOST", "address that gRPC and metrics listen on", "0.0.0.0")  # noqa: S104 in a container that is the only useful one
     calls_max: int = setting("CALLS_MAX", "unary calls served at once", 1000, at_least=1)
-    streams_max: int = setting("STREAMS_MAX", "streams served at once", 1000, at_least=1)
+    streams_max: int = setting("STREAMS_MAX", "streams served at once", 2000, at_least=1)
     call_timeout_s: float = setting("CALL_TIMEOUT_S", "longest unary call", 10.0, at_least=0.1)
     stream_timeout_s: float = setting("STREAM_TIMEOUT_S", "longest stream", 3600.0, at_least=1)
     connection_age_s: float = setting(

@@ -1,11 +1,6 @@
 -- Rebuilds of windows. From the beginning deliveries go into the window; in the end what was read
 -- elsewhere is merged with them, unless anything but deliveries happened to the window meanwhile.
 
-local function now_ms()
-  local time = redis.call('TIME')
-  return time[1] * 1000 + math.floor(time[2] / 1000)
-end
-
 local function is_of(companion, build)
   return redis.call('HGET', companion, 'build') == build
 end

@@ -40,6 +40,11 @@ local function life_of_server()
   return life
 end
 
+local function now_ms()
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+
 -- Returns score and member; no member = there is no such set.
 local function floor_of(key)
   local last = redis.call('ZRANGE', key, -1, -1, 'WITHSCORES')

@@ -6,19 +6,48 @@
 
 local RENEW_AFTER_MS = 3600000
 local MARK_BYTES = 17 -- p<author id>; no other field is as long
+local ID_BYTES = 16 -- the last of a window's key are its owner's id
 
 local function is_there(window, companion)
   return redis.call('EXISTS', window) == 1
     and redis.call('HGET', companion, 'life') == life_of_server()
 end
 
--- Keys: fence, windows. Arguments: partition, number, entries_max, score, member.
--- Returns how many windows have the post now.
+-- Keys: watching. Arguments: ms that it lasts, the windows of those who watch from now on.
+register('watch', function(keys, args)
+  local ttl_ms, now, entries = tonumber(args[1]), now_ms(), {}
+  for at = 2, #args do
+    entries[#entries + 1] = now + ttl_ms
+    entries[#entries + 1] = args[at]
+  end
+  -- Nobody: too long for a listpack, in which each look-up would pass all that are there.
+  redis.call('ZADD', keys[1], '+inf', string.rep('-', 65), unpack(entries))
+  redis.call('ZREMRANGEBYSCORE', keys[1], '-inf', now)
+  redis.call('PEXPIRE', keys[1], 2 * ttl_ms)
+end)
+
+-- Keys: fence, watching, windows. Returns the ids of those owners who watch now, one after another,
+-- whether they have a window or not.
+local function watching_among(keys)
+  if redis.call('EXISTS', keys[2]) == 0 then
+    return ''
+  end
+  local found, now = {}, now_ms()
+  for at, end_ms in ipairs(redis.call('ZMSCORE', keys[2], unpack(keys, 3))) do
+    if end_ms and tonumber(end_ms) > now then
+      found[#found + 1] = string.sub(keys[at + 2], -ID_BYTES)
+    end
+  end
+  return table.concat(found)
+end
+
+-- Keys: fence, watching, windows. Arguments: partition, number, entries_max, score, member.
+-- Returns how many windows have the post now, and whose owners watch.
 register_fenced('deliver', function(keys, args)
   local entries_max, score, member = args[3], args[4], args[5]
   local score_number = tonumber(score)
   local taken = 0
-  for at = 2, #keys do
+  for at = 3, #keys do
     local window = keys[at]
     local floor_score, floor_member = floor_of(window)
     if floor_member and not is_behind(score_number, member, floor_score, floor_member) then
@@ -27,7 +56,7 @@ register_fenced('deliver', function(keys, args)
       taken = taken + 1
     end
   end
-  return taken
+  return {taken, watching_among(keys)}
 end)
 
 -- Keys: fence, then window and companion of each. Arguments: partition, number, entries_max, the

@@ -133,7 +133,9 @@ class TestFences:
         abandoned.cancel()
         await asyncio.gather(abandoned, return_exceptions=True)
         await windows.purge(fence, viewer_id, author_id, [place[1]])
-        keys = [feed_redis.keys.fence(viewer_id), feed_redis.keys.window(viewer_id)]
+        fence_key = feed_redis.keys.fence(viewer_id)
+        watching_key = feed_redis.keys.watching(fence_key)
+        keys = [fence_key, watching_key, feed_redis.keys.window(viewer_id)]
         late = Call("deliver", keys, (fence.partition, number, 8, -place[0], place[1]))
         with pytest.raises(Exception, match=str(fence.token)):
             await feed_redis.call(late)

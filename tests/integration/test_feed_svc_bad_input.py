@@ -22,6 +22,10 @@ from tests.support.refusals import refusal
 from tests.support.sensible_feed_requests import FEED_REQUESTS, UNIMPLEMENTED
 
 INVALID_PAGE_TOKEN = "INVALID_ARGUMENT INVALID_PAGE_TOKEN"
+INVALID_TOKEN = {
+    "page_token": INVALID_PAGE_TOKEN,
+    "resume_token": "INVALID_ARGUMENT INVALID_RESUME_TOKEN",
+}
 METHODS = {
     f"FeedService.{method.name}": method
     for method in pb.DESCRIPTOR.services_by_name["FeedService"].methods
@@ -65,14 +69,14 @@ def put(request: Message, field: FieldDescriptor, value: object) -> Message:
 async def test_bad_text(stack: FeedStack, rpc: str, field: FieldDescriptor) -> None:
     caller = await caller_for(stack, rpc)
     good, expected = str(uuid.uuid4()), INVALID_FIELD
-    if field.name == "page_token":
-        good, expected = "A" * 88, INVALID_PAGE_TOKEN
+    if field.name in INVALID_TOKEN:
+        good, expected = "A" * 88, INVALID_TOKEN[field.name]
     patterns = BAD | {"no id": "me", "braces": "{{}}", "urn": "urn:uuid:{}", "digits": "0" * 32}
     cases = []
     for kind, pattern in patterns.items():
         value = pattern.replace("{}", good)
         request = put(FEED_REQUESTS[rpc](caller.person), field, value)
-        is_first_page = field.name == "page_token" and not value
+        is_first_page = field.name in INVALID_TOKEN and not value
         cases.append(
             Case(
                 kind, caller.person, request.SerializeToString(), OK if is_first_page else expected

@@ -142,6 +142,7 @@ class FeedStack:
     settings: Settings
     app: App
     contents: ContentStack
+    address: str
     channel: grpc.aio.Channel
     revocations: Revocations
     age_clock: AgeClock
@@ -165,14 +166,18 @@ class FeedStack:
     async def call_raw(
         self, rpc: str, data: bytes, metadata: Sequence[tuple[str, str]] = ()
     ) -> bytes:
-        """Bytes to bytes by `FeedService.Method`; of a stream all messages together."""
+        """Bytes to bytes by `FeedService.Method`; of a live stream its first message."""
         service, _, name = rpc.partition(".")
         method = pb.DESCRIPTOR.services_by_name[service].methods_by_name[name]
         path = f"/{method.containing_service.full_name}/{name}"
         if method.server_streaming:
             stream: grpc.aio.UnaryStreamMultiCallable[bytes, bytes]
             stream = self.channel.unary_stream(path)
-            return b"".join([message async for message in stream(data, metadata=metadata)])
+            call = stream(data, metadata=metadata)
+            first = await call.read()
+            call.cancel()
+            assert isinstance(first, bytes)
+            return first
         unary: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = self.channel.unary_unary(path)
         return await unary(data, metadata=metadata)
 
@@ -244,12 +249,13 @@ async def open_feed_stack(
         identity = Identity(user_svc, settings.service_keys_file)
         services = servicers(app, settings)
         server = await enter(Server(settings.server, 0, identity.verifier, services, []))
-        for work in (*identity.background(), server.watch_health()):
+        for work in (*identity.background(), app.live.run(), server.watch_health()):
             await enter(in_background(work))
-        channel = await enter(grpc.aio.insecure_channel(f"127.0.0.1:{server.port}"))
+        address = f"127.0.0.1:{server.port}"
+        channel = await enter(grpc.aio.insecure_channel(address))
         traffic = await enter(_traffic(settings.bus, contents, app)) if has_traffic else None
         revocations = identity._revocations
-        yield FeedStack(settings, app, contents, channel, revocations, age_clock, traffic)
+        yield FeedStack(settings, app, contents, address, channel, revocations, age_clock, traffic)
 
 
 @asynccontextmanager

@@ -26,5 +26,4 @@ UNIMPLEMENTED = {
     "FeedService.ListActivities",
     "FeedService.ListNotifications",
     "FeedService.MarkNotificationsRead",
-    "FeedService.WatchHomeFeed",
 }

@@ -151,6 +151,28 @@ async def test_fresh_is_what_the_owner_has_now(rig: Rig) -> None:
     assert rig.through.remembered("a") is None
 
 
+async def test_what_has_changed_is_read_again(rig: Rig) -> None:
+    await rig.through.get(["a", "b"])
+    rig.redis.things["a"] = "new"
+    rig.through.forget("a")
+    assert await rig.through.get(["a", "b"]) == {"a": "new", "b": "b"}
+    rig.now_s += 0.001
+    for _ in range(2):
+        await rig.through.get(["a"])
+    assert rig.redis.asked == ["a", "b", "a", "a"]
+
+
+async def test_what_was_being_read_while_it_changed_is_not_remembered(rig: Rig) -> None:
+    rig.redis.open.clear()
+    reading = asyncio.create_task(rig.through.get(["a"]))
+    await until(lambda: rig.redis.asked == ["a"])
+    rig.through.forget("a")
+    rig.redis.open.set()
+    assert await reading == {"a": "a"}
+    rig.redis.things["a"] = "new"
+    assert await rig.through.get(["a"]) == {"a": "new"}
+
+
 async def test_many_who_ask_at_once_are_one_question(rig: Rig) -> None:
     rig.redis.open.clear()
     first = asyncio.create_task(rig.through.get(["a"]))

@@ -1,0 +1,109 @@
+"""Who watches their feed, and how fan-out tells them: by Redis, to all processes with streams.
+
+A poke is a place, and whose feeds have something new there: the viewers by their ids, or readers of
+a pulled author by the author's. Pokes are published, not kept: who is not subscribed at the time
+misses them, and has to look for itself.
+"""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
+from struct import Struct
+from typing import Any, NamedTuple
+
+from redis.asyncio import Redis, RedisCluster
+from redis.asyncio.client import PubSub
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from feed_svc.engine_store import CONNECT_TIMEOUT_S, FAILURES, Command
+from feed_svc.model import FANOUT_WINDOWS_MAX, ID_BYTES, Place, PostId, UserId
+from feed_svc.store import Call, FeedRedis
+from svckit.errors import Unavailable
+
+WATCH_TTL_MS = 30_000
+SILENCE_S_MAX = 5.0  # then Redis is asked whether it is still there, and has as long to answer
+_VIEWERS, _READERS = b"live:viewers", b"live:readers"
+_PLACE = Struct(f">Q{ID_BYTES}s")
+
+
+class Poke(NamedTuple):
+    """There is something new at `place`."""
+
+    place: Place
+    user_ids: Sequence[UserId]
+    are_authors: bool
+    """It is in the feeds of their readers; else in their own."""
+
+
+def viewers_told(place: Place, viewer_ids: bytes) -> Command:
+    return "PUBLISH", _VIEWERS, _PLACE.pack(*place) + viewer_ids
+
+
+def readers_told(place: Place, author_id: UserId) -> Command:
+    return "PUBLISH", _READERS, _PLACE.pack(*place) + author_id
+
+
+class LiveStore:
+    """For a process with streams."""
+
+    def __init__(self, redis: FeedRedis) -> None:
+        self._redis = redis
+
+    async def watch(self, viewer_ids: Collection[UserId]) -> None:
+        """They are told of what is new for `WATCH_TTL_MS` from now on."""
+        keys, ids = self._redis.keys, [*viewer_ids]
+        calls = [
+            Call("watch", [keys.watching(fence)], [WATCH_TTL_MS, *keys.windows(group)])
+            for at in range(0, len(ids), FANOUT_WINDOWS_MAX)
+            for fence, group in keys.groups(b"".join(ids[at : at + FANOUT_WINDOWS_MAX]))
+        ]
+        if calls:
+            await self._redis.call(*calls)
+
+    @asynccontextmanager
+    async def subscribed(self) -> AsyncGenerator[AsyncIterator[Poke]]:
+        """All pokes from now on; raises Unavailable when Redis is gone, or silent for long.
+
+        On a cluster any node will do: what is published goes to all of them.
+        """
+        settings = self._redis.settings
+        make = RedisCluster.from_url if settings.is_cluster else Redis.from_url
+        try:
+            async with (
+                make(
+                    settings.full_url(),
+                    protocol=2,
+                    socket_timeout=SILENCE_S_MAX,
+                    socket_connect_timeout=CONNECT_TIMEOUT_S,
+                    retry=Retry(NoBackoff(), 0),
+                ) as client,
+                client.pubsub() as pubsub,
+            ):
+                await pubsub.subscribe(_VIEWERS, _READERS)
+                for _ in (_VIEWERS, _READERS):
+                    await _next_of(pubsub)
+                yield _pokes(pubsub)
+        except FAILURES as error:
+            raise Unavailable(dependency="redis") from error
+
+
+async def _pokes(pubsub: PubSub) -> AsyncIterator[Poke]:
+    while True:
+        message = await _next_of(pubsub)
+        if message["type"] == "message":
+            data: bytes = message["data"]
+            place_ms, post_id = _PLACE.unpack_from(data)
+            starts = range(_PLACE.size, len(data), ID_BYTES)
+            ids = [UserId(data[at : at + ID_BYTES]) for at in starts]
+            are_authors = message["channel"] == _READERS
+            yield Poke((place_ms, PostId(post_id)), ids, are_authors)
+
+
+async def _next_of(pubsub: PubSub) -> Mapping[str, Any]:
+    message: Mapping[str, Any] | None = await pubsub.get_message(timeout=SILENCE_S_MAX)
+    if message is None:
+        await pubsub.ping()
+        message = await pubsub.get_message(timeout=SILENCE_S_MAX)
+    if message is None:
+        raise TimeoutError
+    return message
