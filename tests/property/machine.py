@@ -209,6 +209,23 @@ class HomeFeeds(RuleBasedStateMachine):
         self._await(self._world.freeze_worker, after_calls)
 
     @rule(
+        whom=NUMBER,
+        posts=st.integers(1, 3),
+        turns=TURNS,
+        after_calls=st.integers(0, 3),
+        function=st.sampled_from(["deliver", "purge", "backfill", "set_pull"]),
+    )
+    def wake_late(
+        self, whom: int, posts: int, turns: Sequence[Turn], after_calls: int, function: str
+    ) -> None:
+        """What a worker was about to do has been done since, and some of it undone."""
+        self._await(self._world.freeze_worker, after_calls, function)
+        self._await(self._play.bustle, whom, posts, turns, is_overtaken=False)
+        self._await(self._world.settle)
+        self._await(self._world.change_workers, "thaw")
+        self._await(self._play.rest)
+
+    @rule(
         count=st.integers(1, 12),
         how=st.sampled_from(["repeat", "rewind"]),
         partitions=SOME_PARTITIONS,

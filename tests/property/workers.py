@@ -83,16 +83,16 @@ def _calls(function: str, commands: Sequence[Command]) -> bool:
 
 @dataclass
 class Gate:
-    """Lets calls through until `calls_left` of them have passed."""
+    """Stops at the call before which `calls_left` have passed: of one function, if it has one."""
 
     calls_left: int | None = None  # None = any number
+    function: str = ""
     stopped_at_s: float | None = None
     _open: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def close_after(self, calls: int) -> None:
-        self.calls_left = calls
+    def close_after(self, calls: int, function: str = "") -> None:
+        self.calls_left, self.function = calls, function
         self._open.clear()
-        self._stop_if_due()
 
     def open(self) -> None:
         self.calls_left = self.stopped_at_s = None
@@ -101,22 +101,25 @@ class Gate:
     def clock(self) -> float:
         return time.monotonic() if self.stopped_at_s is None else self.stopped_at_s
 
-    def guard(self, target: object, *names: str) -> None:
-        """All calls of these methods go through here."""
+    def guard(self, redis: FeedRedis, bus: object, *names: str) -> None:
+        """All calls of the one, and these methods of the other, go through here."""
+        _before(redis, "run", self._pass_commands)
         for name in names:
-            _before(target, name, self._pass)
+            _before(bus, name, self._pass_other)
 
-    async def _pass(self, *_: object) -> None:
-        if self.calls_left is not None:
-            if self.stopped_at_s is not None:
-                await self._open.wait()
-                return
+    async def _pass_commands(self, commands: Sequence[Command], *_: object) -> None:
+        await self._pass(counts=not self.function or _calls(self.function, commands))
+
+    async def _pass_other(self, *_: object) -> None:
+        await self._pass(counts=not self.function)
+
+    async def _pass(self, *, counts: bool) -> None:
+        if counts and self.calls_left:
             self.calls_left -= 1
-            self._stop_if_due()
-
-    def _stop_if_due(self) -> None:
-        if self.calls_left is not None and self.calls_left <= 0:
+        elif counts and self.calls_left == 0 and self.stopped_at_s is None:
             self.stopped_at_s = time.monotonic()
+        if self.stopped_at_s is not None:
+            await self._open.wait()
 
 
 def _before(target: object, name: str, step: Callable[..., Awaitable[None]]) -> None:
@@ -138,17 +141,17 @@ class Worker:
         self._consumer = RedisConsumer(bus, GROUP, app.events, HASTY, self._gate.clock)
         self._bus = self._consumer._member.bus
         slowness.slow_down(app.redis)
-        self._gate.guard(app.redis, "run")
-        self._gate.guard(self._bus, "hold", "acknowledge", "release", "set_aside")
+        names = ("hold", "acknowledge", "release", "set_aside")
+        self._gate.guard(app.redis, self._bus, *names)
         self._task = asyncio.create_task(self._consumer.run())
 
     @property
     def is_frozen(self) -> bool:
         return self._gate.calls_left is not None
 
-    def freeze(self, after_calls: int) -> None:
+    def freeze(self, after_calls: int, function: str) -> None:
         """In the middle of whatever it does then."""
-        self._gate.close_after(after_calls)
+        self._gate.close_after(after_calls, function)
 
     def thaw(self) -> None:
         self._gate.open()
@@ -201,9 +204,9 @@ class Workers:
         await stack.aclose()
         await self._leave_one_at_work()
 
-    async def freeze_oldest(self, after_calls: int) -> None:
-        """After as many more calls to a store."""
-        self._running[0][0].freeze(after_calls)
+    async def freeze_oldest(self, after_calls: int, function: str = "") -> None:
+        """After as many more calls to a store, or of one function in it."""
+        self._running[0][0].freeze(after_calls, function)
         await self._leave_one_at_work()
 
     def thaw(self) -> None:

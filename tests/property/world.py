@@ -184,8 +184,8 @@ class World:
             case "thaw":
                 workers.thaw()
 
-    async def freeze_worker(self, after_calls: int) -> None:
-        await self._system.workers.freeze_oldest(after_calls)
+    async def freeze_worker(self, after_calls: int, function: str = "") -> None:
+        await self._system.workers.freeze_oldest(after_calls, function)
 
     async def deliver_again(self, count: int, how: str, partitions: Sequence[int]) -> None:
         """`repeat` or `rewind`. Only workers that begin ask for the place of the group."""
