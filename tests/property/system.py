@@ -20,6 +20,7 @@ from feed_svc import (
     candidates,
     clients,
     fanout,
+    home,
     patience,
     store,
     tiers,
@@ -55,6 +56,7 @@ SMALL = (
     (window_store, "FANOUT_WINDOWS_MAX", 2),
     (window_store, "BACKFILL_ENTRIES_MAX", 12),
     (clients, "POSTS_PER_CALL_MAX", 7),
+    (home, "LOOKS_MAX", 2),
     (clients, "POSTS_PER_ANSWER_MAX", 3),
     (user_model, "STREAM_CHUNK_IDS", 3),
 )
