@@ -6,7 +6,7 @@ bin := .venv/bin
 python := $(bin)/python
 contract := $(wildcard protos/*.py protos/newsfeed/*/v1/*.proto)
 
-.PHONY: help setup up down status logs reset redrive test test-long test-mistakes check lint format bench bench-quick explain
+.PHONY: help setup up down status logs reset redrive test test-long test-mistakes fuzz check lint format bench bench-quick explain
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -40,6 +40,9 @@ test: setup ## every test, with stores of its own
 
 test-long: setup ## 40 minutes of looking for a home feed that is not the truth
 	ORACLE_SECONDS=2400 $(python) -m pytest tests/property
+
+fuzz: setup ## 10,000 calls made up from the API's document (CASES=number SEED=number)
+	FUZZ_CASES=$(or $(CASES),10000) FUZZ_SEED=$(or $(SEED),$(shell date +%s)) $(python) -m pytest tests/fuzz
 
 test-mistakes: setup ## does that look find seeded mistakes? (NAMES=words: those alone)
 	$(python) -m tests.property.mistakes $(NAMES)

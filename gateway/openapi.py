@@ -26,7 +26,8 @@ HTTP and JSON for all that the services offer over gRPC.
 
 - JSON is proto3 JSON: `lowerCamelCase`, 64-bit integers as strings, times as RFC 3339. In answers \
 fields that have their default (0, false, an empty text or list) are left out. In requests \
-`snake_case` is taken too, and a field that is not in the schema is refused by its name.
+`snake_case`, `null` for nothing and the numbers of enums are taken too, and a field that is not \
+in the schema is refused by its name.
 - Lists come in pages: send `nextPageToken` back as `pageToken`; only an empty one is the end.
 - `PUT` and `DELETE` may be sent again: twice is as good as once.
 - Errors have one shape, `Error`, whatever failed; programs go by `reason`.
@@ -164,8 +165,7 @@ def _responses(schemas: Schemas, route: Route) -> dict[str, Json]:
         _JSON_TYPE: {"schema": schema, "example": example_of_message(message)}
     }
     if route.is_server_streaming:
-        described = f"Server-Sent Events. The `data` of each is one `{message.name}` as JSON."
-        content = {_EVENTS_TYPE: {"schema": {"type": "string", "description": described}}}
+        content = {_EVENTS_TYPE: {"schema": _event(schema, message.name)}}
     good: dict[str, Json] = {
         "description": schemas.comment(message),
         "headers": {"X-Request-Id": {"$ref": "#/components/headers/X-Request-Id"}},
@@ -175,6 +175,28 @@ def _responses(schemas: Schemas, route: Route) -> dict[str, Json]:
         status: {"$ref": f"#/components/responses/{name}"} for status, name in _ERRORS.items()
     }
     return {"200": good, **errors}
+
+
+def _event(schema: Json, name: str) -> dict[str, Json]:
+    """OpenAPI 3.1 has no word for streams: as others do, the schema is that of each event."""
+    properties: dict[str, Json] = {
+        "id": {"type": "string", "description": "For `Last-Event-ID`."},
+        "event": {
+            "enum": ["message", "failure"],
+            "description": "`failure` has an `Error`, and is the last.",
+        },
+        "data": {
+            "type": "string",
+            "description": f"A `{name}` as JSON; or an `Error`.",
+            "contentMediaType": _JSON_TYPE,
+            "contentSchema": {"anyOf": [schema, {"$ref": "#/components/schemas/Error"}]},
+        },
+    }
+    return {
+        "type": "object",
+        "description": "Server-Sent Events; this is each of them.",
+        "properties": properties,
+    }
 
 
 def _error_responses() -> dict[str, Json]:

@@ -11,6 +11,7 @@ from devstack import mongo, postgres, valkey
 from devstack.stores import throwaway
 from tests.support.content_stack import ContentStack, open_content_stack
 from tests.support.feed_stack import FeedStack, open_feed_stack
+from tests.support.gateway_stack import GatewayStack, open_gateway_stack
 from tests.support.user_stack import UserStack, open_user_stack
 
 
@@ -76,4 +77,16 @@ async def feed_stack(
         throwaway(valkey.STORE) as feed_redis_url,
         open_feed_stack(feed_redis_url, redis_url, content_stack, keys_folder) as stack,
     ):
+        yield stack
+
+
+@pytest.fixture(scope="module")
+async def gateway_stack(feed_stack: FeedStack, keys_folder: Path) -> AsyncIterator[GatewayStack]:
+    """Before all three services of the same file."""
+    async with open_gateway_stack(
+        keys_folder,
+        USER_SVC_TARGET=feed_stack.contents.people.address,
+        CONTENT_SVC_TARGET=feed_stack.contents.address,
+        FEED_SVC_TARGET=feed_stack.address,
+    ) as stack:
         yield stack
