@@ -49,7 +49,7 @@ class Plan:
         found = [
             f"sequential scan of {node['Relation Name']}"
             for node in self.nodes()
-            if node["Node Type"] == "Seq Scan" and _table(node) in tables
+            if node["Node Type"] == "Seq Scan" and _table(node) in tables and not _is_empty(node)
         ]
         for node in self.nodes():
             if _table(node) not in tables:
@@ -145,6 +145,12 @@ def _walk(node: Node) -> Iterator[Node]:
     yield node
     for below in node.get("Plans", ()):
         yield from _walk(below)
+
+
+def _is_empty(scan: Node) -> bool:
+    """There was nothing to read, as in partitions that are made ahead: no index is better."""
+    rows = scan["Actual Rows"] + scan.get("Rows Removed by Filter", 0)
+    return bool(scan["Actual Loops"] and not rows)
 
 
 def _table(node: Node) -> str:
