@@ -63,7 +63,7 @@ format: setup ## write the format
 bench: setup ## the measures, as a table and as bench/results.json
 	$(python) -m bench
 
-bench-quick: setup ## the same in under 3 minutes
+bench-quick: setup ## the same with less data, for a shorter time
 	$(python) -m bench --quick
 
 explain: setup ## the plans and times of the hot queries
