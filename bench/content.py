@@ -19,7 +19,7 @@ from bench.load import generate
 from bench.measure import Measure, Site
 from bench.posts import START_MS, YEAR_MS, load_posts, text
 from bench.reads import CONCURRENCY, LONG_LIVED, beside_echo
-from bench.stack import CONTENT_SVC, Running, durable
+from bench.stack import CONTENT_SVC, Running, bearer, durable
 from content_svc.model import Post
 from devstack import mongo, valkey
 from svckit.ids import NIL_ID, pack_ids
@@ -85,7 +85,7 @@ async def _list_references(site: Site, program: Running, authors: Sequence[UUID]
     windows: list[list[float]] = []
     async with grpc.aio.insecure_channel(program.address) as channel:
         for _ in range(site.rounds):
-            metadata = (("authorization", f"Bearer {site.bench.service_token()}"),)
+            metadata = bearer(site.bench.service_token())
             call = partial(ContentServiceStub(channel).ListPostsByAuthors, metadata=metadata)
             for limit, cuts in ((PAGE_POSTS, pages), (WINDOW_POSTS, windows)):
                 times_ms = []

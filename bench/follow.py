@@ -16,6 +16,7 @@ from newsfeed.user.v1 import user_service_pb2 as pb
 from newsfeed.user.v1.user_service_pb2_grpc import GraphServiceStub
 
 from bench.measure import Measure, Site
+from bench.stack import bearer
 
 PEOPLE = 200
 CHANGES_EACH = 5  # an odd number: it ends with a follow
@@ -76,7 +77,7 @@ async def clients(
 
     async def change(number: int, target: str) -> None:
         stub = stubs[number % CHANNELS]
-        metadata = (("authorization", f"Bearer {tokens[number]}"),)
+        metadata = bearer(tokens[number])
         for count in range(CHANGES_EACH):
             if count % 2 == 0:
                 await stub.FollowUser(pb.FollowUserRequest(user_id=target), metadata=metadata)

@@ -4,14 +4,13 @@ import time
 from collections.abc import Sequence
 
 import grpc
-import psutil
 from newsfeed.user.v1 import user_service_pb2 as pb
 from newsfeed.user.v1.user_service_pb2_grpc import GraphServiceStub
 
 from bench.echo import RESPONSE_VARIABLE, RPC_VARIABLE
 from bench.load import generate
 from bench.measure import Measure, Site
-from bench.stack import Running
+from bench.stack import Running, bearer
 from svckit.ids import ID_BYTES
 
 GET_USER = "/newsfeed.user.v1.UserService/GetUser"
@@ -48,17 +47,16 @@ async def beside_echo(
     """
 
     async def measure(server: Running) -> tuple[float, float]:
-        cpu_s = _cpu_s(server.process)
+        cpu_s = server.cpu_s
         outcome = await generate(
             server.address, path, tokens, requests, concurrency=CONCURRENCY, seconds=site.seconds
         )
         assert outcome.errors == 0
-        return outcome.per_s, 1e6 * (_cpu_s(server.process) - cpu_s) / outcome.calls
+        return outcome.per_s, 1e6 * (server.cpu_s - cpu_s) / outcome.calls
 
     async with grpc.aio.insecure_channel(program.address) as channel:
-        metadata = (("authorization", f"Bearer {tokens[0]}"),)
         call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(path)
-        response = await call(requests[0], metadata=metadata)
+        response = await call(requests[0], metadata=bearer(tokens[0]))
     told = LONG_LIVED | {
         RPC_VARIABLE: path.rpartition(".")[2],
         RESPONSE_VARIABLE: response.hex(),
@@ -77,7 +75,7 @@ async def beside_echo(
 async def stream_follower_ids(site: Site) -> list[Measure]:
     """All followers of the hub; the client is in this process, which has nothing else to do."""
     rates, growths = [], []
-    metadata = (("authorization", f"Bearer {site.bench.service_token()}"),)
+    metadata = bearer(site.bench.service_token())
     request = pb.StreamFollowerIdsRequest(user_id=str(site.world.hub))
     followers = site.world.followers[0]
     async with (
@@ -99,8 +97,3 @@ async def stream_follower_ids(site: Site) -> list[Measure]:
         Measure("stream.ids_per_s", "ids/s", rates[1:], at_least=500_000),
         Measure("stream.growth", "MiB", [max(growths)], at_most=10),
     ]
-
-
-def _cpu_s(process: psutil.Process) -> float:
-    times = process.cpu_times()
-    return float(times.user + times.system)

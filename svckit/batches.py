@@ -59,7 +59,8 @@ class Batches(Generic[K, V]):
                     async with asyncio.timeout(pause_s):
                         await self._are_enough.wait()
             asked = {key: self._waiting.pop(key) for key in [*self._waiting][: self._keys_max]}
-            self._are_enough.clear()
+            if len(self._waiting) < self._enough:
+                self._are_enough.clear()
             is_busy = len(asked) > 1
             self._next_at_s = loop.time() + self._interval_s if is_busy else 0.0
             try:

@@ -1,7 +1,7 @@
 """Live feeds: what is new comes by itself, once, and nothing is lost however a stream breaks."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,7 @@ from feed_svc.model import UserId
 from tests.support.content_stack import ContentStack
 from tests.support.feed_events import post_id
 from tests.support.feed_redis import reply_to
-from tests.support.feed_stack import FeedStack, Reader, open_feed_stack
+from tests.support.feed_stack import FeedStack, Reader, circle, open_feed_stack
 from tests.support.live_streams import WITHIN_S, ids, watching
 from tests.support.polling import until
 from tests.support.refusals import refusal
@@ -73,17 +73,6 @@ async def impatient(content_stack: ContentStack, keys_folder: Path) -> AsyncIter
     )
     async with opened as feed_stack:
         yield feed_stack
-
-
-async def circle(stack: FeedStack, *names: str) -> Sequence[Reader]:
-    """The first follows the others, and has a window."""
-    viewer, *others = [await stack.sign_up(name) for name in names]
-    for other in others:
-        await viewer.act("Follow", other)
-    await stack.settle()
-    await viewer.page()
-    await stack.has_window(viewer)
-    return viewer, *others
 
 
 async def pulled_author(stack: FeedStack) -> Reader:

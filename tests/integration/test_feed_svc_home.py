@@ -3,14 +3,12 @@
 What is read cold (at first, when there is no window yet) and hot must be the same: `both` compares.
 """
 
-from collections.abc import Sequence
-
 import pytest
 from newsfeed.content.v1 import content_service_pb2 as content_pb
 from newsfeed.feed.v1 import feed_service_pb2 as pb
 from newsfeed.user.v1 import user_service_pb2 as user_pb
 
-from tests.support.feed_stack import Feed, FeedStack, Reader
+from tests.support.feed_stack import Feed, FeedStack, Reader, circle
 from tests.support.polling import until
 
 
@@ -35,17 +33,6 @@ async def hot(stack: FeedStack, viewer: Reader) -> list[str]:
 
 def ids(*posts: content_pb.Post) -> list[str]:
     return [post.post_id for post in posts]
-
-
-async def circle(stack: FeedStack, *names: str) -> Sequence[Reader]:
-    """The first follows the others, and has a window."""
-    viewer, *others = [await stack.sign_up(name) for name in names]
-    for other in others:
-        await viewer.act("Follow", other)
-    await stack.settle()
-    await viewer.page()
-    await stack.has_window(viewer)
-    return viewer, *others
 
 
 async def test_a_feed_has_the_posts_of_the_followed_and_of_oneself(feed_stack: FeedStack) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -41,6 +41,17 @@ class Hanging:
 @pytest.fixture
 async def hanging() -> Hanging:
     return Hanging()
+
+
+@asynccontextmanager
+async def no_room(stack: GatewayStack, hanging: Hanging) -> AsyncIterator[None]:
+    """All room that the service has is taken until the block ends."""
+    async with AsyncExitStack() as still_open:
+        for _ in range(ROOM):
+            connection = await still_open.enter_async_context(stack.connection())
+            await connection.get(POST)
+        await until(lambda: hanging.calls == ROOM)
+        yield
 
 
 @pytest.fixture
@@ -91,11 +102,7 @@ async def test_a_service_that_hangs_takes_no_other_with_it(
     stack: GatewayStack, user_stack: UserStack, hanging: Hanging
 ) -> None:
     ada = await user_stack.sign_up("ada")
-    async with AsyncExitStack() as still_open:
-        for _ in range(ROOM):
-            connection = await still_open.enter_async_context(stack.connection())
-            await connection.get(POST)
-        await until(lambda: hanging.calls == ROOM)
+    async with no_room(stack, hanging):
         async with stack.connection() as connection:
             for method in ("GET", "HEAD", "GET"):
                 assert (await connection.request(method, POST)).status == 503
@@ -110,11 +117,7 @@ async def test_the_body_of_who_is_refused_is_not_taken_for_a_request(
     stack: GatewayStack, hanging: Hanging
 ) -> None:
     smuggled = request_bytes("GET", "/healthz")
-    async with AsyncExitStack() as still_open:
-        for _ in range(ROOM):
-            connection = await still_open.enter_async_context(stack.connection())
-            await connection.get(POST)
-        await until(lambda: hanging.calls == ROOM)
+    async with no_room(stack, hanging):
         async with stack.connection() as connection:
             data = request_bytes("POST", "/v1/posts", None, smuggled)
             await connection.send(data[:-10])

@@ -17,7 +17,7 @@ from redis.asyncio import Redis
 
 from svckit.migrations import migrate
 from svckit.outbox import OutboxRecord
-from svckit.outbox_partitions import maintain_partitions
+from svckit.outbox_partitions import NAMES, maintain_partitions
 from svckit.postgres import Connection, Database, PostgresSettings, open_database
 from svckit.postgres_outbox import COMPONENT, PostgresOutbox, append
 from svckit.settings import Secret
@@ -50,6 +50,11 @@ def record(lane: str, number: int = 0) -> OutboxRecord:
         payload=str(number).encode(),
         headers={"traceparent": f"00-{number:032x}-0000000000000001-01"},
     )
+
+
+async def partitions(database: Database) -> list[str]:
+    """Those that are for a time."""
+    return [row["relname"] for row in await database.fetch(NAMES)]
 
 
 async def append_one(database: Database, lane: str) -> OutboxRecord:
@@ -195,7 +200,10 @@ async def test_partitions_are_made_ahead_and_dropped_when_all_in_them_is_old(
 async def test_rows_in_the_default_partition_do_not_stop_the_making_ahead(
     database: Database,
 ) -> None:
+    for name in await partitions(database):
+        await database.execute(f"DROP TABLE {name}")
     await append_one(database, "a")
+    assert await database.fetchval("SELECT count(*) FROM outbox_default") == 1
     now: datetime = await database.fetchval("SELECT clock_timestamp()")
     await maintain_partitions(database, now)
     assert len(await waiting(PostgresOutbox(database))) == 1
@@ -203,6 +211,19 @@ async def test_rows_in_the_default_partition_do_not_stop_the_making_ahead(
         "SELECT count(*) FROM pg_inherits WHERE inhparent = 'outbox'::regclass"
     )
     assert ahead >= 8
+
+
+async def test_the_first_rows_have_partitions_that_the_later_ones_follow(
+    database: Database,
+) -> None:
+    first = await partitions(database)
+    await append_one(database, "a")
+    assert await database.fetchval("SELECT count(*) FROM outbox_default") == 0
+    now: datetime = await database.fetchval("SELECT clock_timestamp()")
+    await maintain_partitions(database, now)
+    assert len(first) == 8
+    assert set(await partitions(database)) >= set(first)
+    assert len(await partitions(database)) <= len(first) + 1
 
 
 async def write(database: Database, writer: int) -> None:

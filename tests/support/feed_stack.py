@@ -276,3 +276,14 @@ async def _traffic(bus: BusSettings, contents: ContentStack, app: App) -> AsyncI
         traffic = Traffic(settings, outboxes, relays)
         stack.push_async_callback(traffic.bus.close)
         yield traffic
+
+
+async def circle(stack: FeedStack, *names: str) -> Sequence[Reader]:
+    """The first follows the others, and has a window."""
+    viewer, *others = [await stack.sign_up(name) for name in names]
+    for other in others:
+        await viewer.act("Follow", other)
+    await stack.settle()
+    await viewer.page()
+    await stack.has_window(viewer)
+    return viewer, *others

@@ -71,6 +71,14 @@ async def test_busy_one_waits_until_there_are_enough_or_for_its_interval(store: 
     assert store.asked == [[1, 2], [3]]
 
 
+async def test_those_left_over_do_not_wait_when_they_are_enough(store: Store) -> None:
+    store.open.set()
+    batches = Batches(store.load, keys_max=3, interval_s=60.0, enough=2)
+    async with asyncio.timeout(1):
+        await asyncio.gather(*await ask(batches, 1, 2, 3, 4, 5))
+    assert store.asked == [[1, 2, 3], [4, 5]]
+
+
 async def test_failure_reaches_all_who_asked_and_nobody_after(store: Store) -> None:
     batches = Batches(store.load)
     store.fails = True
