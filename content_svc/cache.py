@@ -1,9 +1,9 @@
 """Posts in memory, in front of the store: for batch reads, of which feeds make many.
 
 A post is kept as the bytes in which it goes out: to build a message of each would cost as much as
-all the rest of a call. Bounded in entries, and in age: what another process changed is seen after
-`AGE_S` at the latest, what this process changed at once. Posts are never cached for a viewer, so
-there is nothing in here that one may see and another may not.
+all the rest of a call. Bounded in entries, in bytes and in age: what another process changed is
+seen after `AGE_S` at the latest, what this process changed at once. Posts are never cached for a
+viewer, so there is nothing in here that one may see and another may not.
 """
 
 import asyncio
@@ -16,6 +16,7 @@ from uuid import UUID
 from content_svc.model import Post, PostId
 
 ENTRIES_MAX = 20_000
+BYTES_MAX = 64 * 1024 * 1024
 AGE_S = 1.0
 
 
@@ -41,6 +42,7 @@ class PostCache:
         self._encode = encode
         self._clock_s = clock_s
         self._entries: OrderedDict[UUID, CachedPost] = OrderedDict()
+        self._bytes = 0
         self._forgotten = 0
 
     async def get(self, post_ids: Iterable[UUID]) -> dict[UUID, CachedPost]:
@@ -60,7 +62,7 @@ class PostCache:
 
     def forget(self, post_id: PostId) -> None:
         self._forgotten += 1
-        self._entries.pop(post_id, None)
+        self._drop(post_id)
 
     async def _read_all(self, post_ids: Sequence[UUID], now_s: float) -> dict[UUID, CachedPost]:
         forgotten = self._forgotten
@@ -77,10 +79,15 @@ class PostCache:
 
     def _remember(self, read: Mapping[UUID, CachedPost]) -> None:
         for post_id, entry in read.items():
-            self._entries[post_id] = entry
-            self._entries.move_to_end(post_id)
-        while len(self._entries) > ENTRIES_MAX:
-            self._entries.popitem(last=False)
+            self._drop(post_id)
+            self._entries[post_id] = entry  # the newest stand last
+            self._bytes += len(entry.encoded)
+        while len(self._entries) > ENTRIES_MAX or self._bytes > BYTES_MAX:
+            self._drop(next(iter(self._entries)))
+
+    def _drop(self, post_id: UUID) -> None:
+        if (entry := self._entries.pop(post_id, None)) is not None:
+            self._bytes -= len(entry.encoded)
 
     def __len__(self) -> int:
         return len(self._entries)

@@ -12,11 +12,13 @@ from content_svc.drafts import draft_of, merger_of
 from content_svc.events import public_comment, public_post, timestamp_of_ms
 from content_svc.likes import Likes
 from content_svc.model import NEWEST, CommentId, Place, Post, PostId, UserId
+from content_svc.paging import Page
 from content_svc.posts import Posts
 from content_svc.texts import check_tag
 from svckit.context import calling_user_id, current_caller
 from svckit.ids import ID_BYTES, unpack_ids
 from svckit.page_tokens import PageTokens, page_size
+from svckit.server import MESSAGE_BYTES_MAX
 from svckit.tokens import Role
 from svckit.validation import Fields
 
@@ -87,31 +89,24 @@ class ContentServicer:
         author_id = UserId(fields.id("user_id", request.user_id))
         fields.check()
         asked = self._asked(request, "ListPostsByAuthor", str(author_id))
-        posts, place = await self._posts.by_author(
-            calling_user(), author_id, asked.before, asked.limit
-        )
-        return pb.ListPostsByAuthorResponse(
-            posts=map(self._post, posts), next_page_token=asked.next_token(place)
-        )
+        page = await self._posts.by_author(calling_user(), author_id, asked.before, asked.limit)
+        posts, next_page_token = self._page(page, asked)
+        return pb.ListPostsByAuthorResponse(posts=posts, next_page_token=next_page_token)
 
     async def ListPostsByTag(self, request: pb.ListPostsByTagRequest) -> pb.ListPostsByTagResponse:
         fields = Fields()
         tag = check_tag(fields, "tag", request.tag)
         fields.check()
         asked = self._asked(request, "ListPostsByTag", tag)
-        posts, place = await self._posts.by_tag(calling_user(), tag, asked.before, asked.limit)
-        return pb.ListPostsByTagResponse(
-            posts=map(self._post, posts), next_page_token=asked.next_token(place)
-        )
+        page = await self._posts.by_tag(calling_user(), tag, asked.before, asked.limit)
+        posts, next_page_token = self._page(page, asked)
+        return pb.ListPostsByTagResponse(posts=posts, next_page_token=next_page_token)
 
     async def SearchPosts(self, request: pb.SearchPostsRequest) -> pb.SearchPostsResponse:
         asked = self._asked(request, "SearchPosts", request.query)
-        posts, place = await self._posts.search(
-            calling_user(), request.query, asked.before, asked.limit
-        )
-        return pb.SearchPostsResponse(
-            posts=map(self._post, posts), next_page_token=asked.next_token(place)
-        )
+        page = await self._posts.search(calling_user(), request.query, asked.before, asked.limit)
+        posts, next_page_token = self._page(page, asked)
+        return pb.SearchPostsResponse(posts=posts, next_page_token=next_page_token)
 
     async def LikePost(self, request: pb.LikePostRequest) -> pb.LikePostResponse:
         post_id = _post_id(request.post_id)
@@ -168,10 +163,16 @@ class ContentServicer:
             comment_id=str(comment_id), delete_time=timestamp_of_ms(deleted_ms)
         )
 
-    async def BatchGetPosts(self, request: pb.BatchGetPostsRequest) -> pb.BatchGetPostsResponse:
+    async def BatchGetPosts(self, request: pb.BatchGetPostsRequest) -> bytes:
+        """An encoded BatchGetPostsResponse: what is encoded already is only joined."""
         post_ids = _unpack("post_ids", request.post_ids, model.BATCH_MAX)
         posts = await self._posts.get_many(post_ids)
-        return pb.BatchGetPostsResponse.FromString(b"".join(post.encoded for post in posts))
+        response = b"".join(post.encoded for post in posts)
+        fields = Fields()
+        if len(response) > MESSAGE_BYTES_MAX:
+            fields.refuse("post_ids", "must be fewer: their posts do not fit into one answer")
+        fields.check()
+        return response
 
     async def ListPostsByAuthors(
         self, request: pb.ListPostsByAuthorsRequest
@@ -208,6 +209,20 @@ class ContentServicer:
 
     def _post(self, post: Post) -> pb.Post:
         return public_post(post, self._media_base_url)
+
+    def _page(self, page: Page[Post], asked: _Asked) -> tuple[list[pb.Post], str]:
+        """As many as fit into an answer, and the token to go on after the last of them."""
+        posts, place = page
+        messages: list[pb.Post] = []
+        room = model.PAGE_BYTES_MAX
+        for post in posts:
+            message = self._post(post)
+            room -= message.ByteSize()
+            if room < 0:
+                break
+            messages.append(message)
+            last = (post.create_time_ms, post.post_id)
+        return messages, asked.next_token(place if len(messages) == len(posts) else last)
 
     def _asked(
         self,

@@ -26,6 +26,7 @@ from feed_svc.window_store import WindowStore
 from svckit.errors import Unavailable
 
 AUTHORS_ASKED_AT_ONCE_MAX = 16
+PLACE_BYTES = 130  # in memory
 RECENTS_AGE_S_MAX = 0.5  # what a pulled author has posted is seen by all within a second
 
 _READS = {
@@ -96,7 +97,13 @@ class Sources:
         self.rebuilds = rebuilds
         self.patience = patience
         self.recents = ReadThrough(
-            patience, stored_recents, true_recents, background, clock_s, RECENTS_AGE_S_MAX
+            patience,
+            stored_recents,
+            true_recents,
+            lambda recents: len(recents.places) * PLACE_BYTES,
+            background,
+            clock_s,
+            RECENTS_AGE_S_MAX,
         )
 
 

@@ -12,7 +12,7 @@ from feed_svc.background import Background
 from feed_svc.candidates import Candidates, Found, Sources
 from feed_svc.graphs import Graphs, Viewer
 from feed_svc.hydrate import Hydrator, Item
-from feed_svc.model import Place, PostId, UserId
+from feed_svc.model import PAGE_BYTES_MAX, Place, PostId, UserId
 from feed_svc.ports import Engagement
 from svckit.errors import Unavailable
 
@@ -50,7 +50,7 @@ class Home:
     async def page(
         self, viewer_id: UserId, before: Place, size: int, after_post_id: PostId | None = None
     ) -> HomePage:
-        """Up to `size` items below `before`.
+        """Up to `size` items below `before`, fewer if they are large.
 
         The viewer's own post `after_post_id` is in its place, whether it was delivered or not.
         """
@@ -73,6 +73,7 @@ class Home:
             is_degraded |= hydrated.lacks_cards
             place = items[-1].place if len(kept) > wanted else found.next_place
             look += 1
+        items, place = _fitting(items, place)
         if look > 1:
             metrics.REFILLS.inc(look - 1)
         if gone_ids and candidates.has_window:
@@ -112,6 +113,16 @@ async def _visible(viewer: Viewer, items: Sequence[Item]) -> Sequence[Item]:
         for item in items
         if item.author_id not in hidden_ids and item.shared_author_id not in hidden_ids
     ]
+
+
+def _fitting(items: list[Item], place: Place | None) -> tuple[list[Item], Place | None]:
+    """As many as fit into an answer; the next page goes on after them."""
+    room = PAGE_BYTES_MAX
+    for count, item in enumerate(items):
+        room -= len(item.encoded)
+        if room < 0:
+            return items[:count], items[count - 1].place
+    return items, place
 
 
 def _with_own(found: Found, own: Place, limit: int) -> Found:

@@ -83,10 +83,10 @@ class Hydrator:
         self._caches = caches
         self._background = background
         self._posts: ReadThrough[PostId, _Part] = ReadThrough(
-            with_contents, self._stored_posts, self._asked_posts, background, clock_s
+            with_contents, self._stored_posts, self._asked_posts, _bytes_of, background, clock_s
         )
         self._cards: ReadThrough[UserId, Card] = ReadThrough(
-            with_people, self._stored_cards, self._asked_cards, background, clock_s
+            with_people, self._stored_cards, self._asked_cards, len, background, clock_s
         )
 
     async def items(self, post_ids: Collection[PostId]) -> Hydrated:
@@ -144,6 +144,10 @@ class Hydrator:
         encoded = {each: card.encoded for each, card in found.items()}
         self._background.start(self._caches.fill_cards(encoded))
         return {each: field(_AUTHOR, data) for each, data in encoded.items()}
+
+
+def _bytes_of(part: _Part) -> int:
+    return 2 * len(part.encoded)  # with the item that it keeps
 
 
 def _item(

@@ -1,8 +1,8 @@
 """Things that many viewers look at: from memory, else from Redis, else from who owns them.
 
-Memory is bounded in entries and in age. Entries in use are read again before they are too old, many
-at once and with nobody waiting, so what is looked at all the time is always there. What does not
-exist is not remembered: that it came into being is seen at once.
+Memory is bounded in entries, in bytes and in age. Entries in use are read again before they are too
+old, many at once and with nobody waiting, so what is looked at all the time is always there. What
+does not exist is not remembered: that it came into being is seen at once.
 
 Redis and the owner are asked for all readers of a moment together, and apart from each other: who
 finds everything in Redis does not wait for an owner that is slow.
@@ -23,6 +23,7 @@ from svckit.batches import Batches
 from svckit.errors import Unavailable
 
 ENTRIES_MAX = 20_000
+BYTES_MAX = 128 * 1024 * 1024
 AGE_S_MAX = 1.0
 REFRESH_PAUSE_S = 0.1
 ASKED_MAX = 500
@@ -47,17 +48,20 @@ class ReadThrough(Generic[I, V]):
         owner: Patience,
         stored: Callable[[Sequence[I]], Awaitable[Mapping[I, V | None]]],
         asked: Callable[[Sequence[I]], Awaitable[Mapping[I, V]]],
+        bytes_of: Callable[[V], int],
         background: Background,
         clock_s: Callable[[], float] = time.monotonic,
         age_s_max: float = AGE_S_MAX,
     ) -> None:
         self._owner = owner
+        self._bytes_of = bytes_of
         self._stored: Batches[tuple[I, ...], Mapping[I, V | None]] = Batches(_for_all(stored))
         self._asked: Batches[tuple[I, ...], Mapping[I, V]] = Batches(_for_all(_in_parts(asked)))
         self._background = background
         self._clock_s = clock_s
         self._age_s_max = age_s_max
         self._entries: OrderedDict[I, _Entry[V]] = OrderedDict()
+        self._bytes = 0
         self._ageing: set[I] = set()
         self._is_refreshing = False
         self._forgot_at_s = -math.inf
@@ -98,7 +102,7 @@ class ReadThrough(Generic[I, V]):
 
     def forget(self, one: I) -> None:
         """It has changed: who gets it from now on gets what is read from now on."""
-        self._entries.pop(one, None)
+        self._drop(one)
         self._forgot_at_s = self._clock_s()
 
     async def fresh(self, one: I) -> V | None:
@@ -107,7 +111,7 @@ class ReadThrough(Generic[I, V]):
         found = await self._ask((one,))
         self._remember(found, started_s)
         if not found:
-            self._entries.pop(one, None)
+            self._drop(one)
         return found.get(one)
 
     async def _load(self, ids: tuple[I, ...]) -> tuple[dict[I, V], Sequence[I]]:
@@ -143,7 +147,7 @@ class ReadThrough(Generic[I, V]):
                 self._ageing.clear()
                 found, unknown = await self._load(ids)
                 for gone in set(ids) - found.keys() - set(unknown):
-                    self._entries.pop(gone, None)
+                    self._drop(gone)
         finally:
             self._is_refreshing = False
 
@@ -155,10 +159,15 @@ class ReadThrough(Generic[I, V]):
         if read_at_s <= self._forgot_at_s:
             return
         for each, value in found.items():
+            self._drop(each)
             self._entries[each] = _Entry(value, read_at_s)
-            self._entries.move_to_end(each)
-        while len(self._entries) > ENTRIES_MAX:
-            self._entries.popitem(last=False)
+            self._bytes += self._bytes_of(value)
+        while len(self._entries) > ENTRIES_MAX or self._bytes > BYTES_MAX:
+            self._drop(next(iter(self._entries)))
+
+    def _drop(self, one: I) -> None:
+        if (entry := self._entries.pop(one, None)) is not None:
+            self._bytes -= self._bytes_of(entry.value)
 
     def __len__(self) -> int:
         return len(self._entries)

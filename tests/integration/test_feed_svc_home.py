@@ -8,7 +8,9 @@ from newsfeed.content.v1 import content_service_pb2 as content_pb
 from newsfeed.feed.v1 import feed_service_pb2 as pb
 from newsfeed.user.v1 import user_service_pb2 as user_pb
 
+from svckit.server import MESSAGE_BYTES_MAX
 from tests.support.feed_stack import Feed, FeedStack, Reader, circle
+from tests.support.large_posts import largest
 from tests.support.polling import until
 
 
@@ -45,6 +47,15 @@ async def test_a_feed_has_the_posts_of_the_followed_and_of_oneself(feed_stack: F
     expected = ids(share, own, first)
     assert await hot(feed_stack, viewer) == expected
     assert (await both(feed_stack, viewer)).post_ids == expected
+
+
+async def test_large_posts_fit_into_shorter_pages(feed_stack: FeedStack) -> None:
+    viewer, author = await circle(feed_stack, "viewer", "author")
+    shared = await viewer.publish(**largest())
+    shares = [await author.share(shared, **largest()) for _ in range(30)]
+    assert sum(share.ByteSize() + shared.ByteSize() for share in shares) > MESSAGE_BYTES_MAX
+    assert len((await viewer.page(100)).items) > 10
+    assert (await both(feed_stack, viewer)).post_ids == ids(*reversed(shares), shared)
 
 
 async def test_an_item_has_all_that_is_shown(feed_stack: FeedStack) -> None:

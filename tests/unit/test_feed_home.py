@@ -6,6 +6,7 @@ from typing import Any, cast
 import pytest
 from newsfeed.feed.v1.feed_service_pb2 import FeedItem
 
+from feed_svc import home
 from feed_svc.background import Background
 from feed_svc.candidates import Sources
 from feed_svc.graphs import Graphs
@@ -124,6 +125,15 @@ async def test_looking_for_something_to_show_has_an_end_and_goes_on_there() -> N
         looked_at = 1 + 2 + 4 + 8 + 16 + 32
         assert page.next_place == (1_000 - looked_at + 1, post_id(1_000 - looked_at + 1))
         assert await rig.feed(1) == [1]
+
+
+async def test_a_page_of_large_posts_is_shorter(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(home, "PAGE_BYTES_MAX", 7 * len(post_id(1)))
+    rig.hide(98, 50)
+    page = await rig.page(20)
+    assert numbers(page) == [100, 99, 97, 96, 95, 94, 93]
+    assert page.places[-1] == page.next_place
+    assert await rig.feed(20) == [number for number in range(100, 0, -1) if number not in {98, 50}]
 
 
 async def test_what_is_gone_is_made_up_for_and_forgotten(rig: Rig) -> None:

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 
 import pytest
 
-from feed_svc import patience
+from feed_svc import patience, read_through
 from feed_svc.background import Background
 from feed_svc.patience import Patience
 from feed_svc.read_through import AGE_S_MAX, ENTRIES_MAX, ReadThrough
@@ -43,6 +43,7 @@ class Rig:
             Patience("owner"),
             self.redis.load,
             self.owner.load_existing,
+            len,
             background,
             lambda: self.now_s,
         )
@@ -199,3 +200,18 @@ async def test_memory_is_bounded_and_the_oldest_go_first(rig: Rig) -> None:
     assert len(rig.through) == ENTRIES_MAX
     assert rig.through.remembered("1") is None
     assert rig.through.remembered("0") == "thing"
+
+
+async def test_memory_is_bounded_in_bytes(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(read_through, "BYTES_MAX", 10)
+    rig.redis.things |= {"1": "1", "22": "22", "333": "333", "4444": "4", "5": "5", "6": "666666"}
+    await rig.through.get(["1", "22", "333", "4444"])
+    rig.redis.things["4444"] = "4444"
+    rig.now_s += AGE_S_MAX + 0.001
+    await rig.through.get(["4444"])  # what it was before counts no longer
+    rig.through.forget("1")
+    rig.now_s += 0.001
+    await rig.through.get(["5"])
+    assert len(rig.through) == 4
+    await rig.through.get(["6"])  # for which all go that are older than the 5
+    assert len(rig.through) == 2

@@ -113,3 +113,19 @@ async def test_it_is_bounded(world: World, monkeypatch: pytest.MonkeyPatch) -> N
     assert len(world.cache) == 3
     await world.read(*posts[2:])
     assert world.store.reads == 5
+
+
+async def test_it_is_bounded_in_bytes(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, "BYTES_MAX", 10)
+    posts = [world.write(content) for content in ("1", "22", "333", "4444")]
+    await world.read(*posts)
+    for content in ("4", "4444"):  # a new version takes the room of the old one
+        world.clock.now_s += cache.AGE_S
+        await world.read(world.write(content, posts[3]))
+    world.cache.forget(posts[0])
+    await world.read(world.write("5"))
+    assert len(world.cache) == 4
+    await world.read(world.write("66"))  # for which the 22 goes
+    assert len(world.cache) == 4
+    await world.read(world.write("7777"))  # for which the 333 and the 4444 go
+    assert len(world.cache) == 3
