@@ -1,7 +1,7 @@
 """What other services learn of posts: one function a change, each event with its lane.
 
 What decides who sees a post is in its author's lane; what somebody does with another's post, and
-every activity, in the lane of who did it (DESIGN 4). An activity is written with its event.
+every activity, in the lane of who did it. An activity is written with its event.
 """
 
 from collections.abc import Iterable, Sequence

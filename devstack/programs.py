@@ -60,7 +60,7 @@ def environment_of(
 ) -> dict[str, str]:
     """What a program is told: of other programs, where those are that start before it.
 
-    Only the one that signs people's tokens gets the key for it.
+    One signs people's tokens; the others sign their own, to call services.
     """
     earlier = itertools.takewhile(lambda each: each.name != program.name, programs)
     environment = {
@@ -70,29 +70,27 @@ def environment_of(
         "BUS_GROUPS": BUS_GROUPS,
         "BIND_HOST": HOST,
         "GRPC_REFLECTION": "true",
-        "SERVICE_KEY_FILE": str(_service_key(keys, program)),
         "SERVICE_JWKS_FILE": str(keys / "services.public.json"),
         "PAGE_TOKEN_KEY": (keys / "page_token_key").read_text(encoding="ascii"),
     }
-    if program.signs_user_tokens:
-        environment["USER_TOKEN_KEYS_FILE"] = str(keys / "user_tokens.json")
+    variable = "USER_TOKEN_KEYS_FILE" if program.signs_user_tokens else "SERVICE_KEY_FILE"
+    environment[variable] = str(_key_file(keys, program))
     return environment
 
 
 def make_keys(keys: Path, programs: Sequence[Program]) -> None:
     """Makes the keys that are not there yet, readable by this user alone."""
     keys.mkdir(mode=0o700, exist_ok=True)
-    ensure_key_file(keys / "user_tokens.json", "user.")
     for program in programs:
-        ensure_key_file(_service_key(keys, program), f"{program.name}.")
-    write_public_set(
-        [_service_key(keys, program) for program in programs], keys / "services.public.json"
-    )
+        owner = "user" if program.signs_user_tokens else program.name
+        ensure_key_file(_key_file(keys, program), f"{owner}.")
+    callers = [_key_file(keys, each) for each in programs if not each.signs_user_tokens]
+    write_public_set(callers, keys / "services.public.json")
     page_token_key = keys / "page_token_key"
     if not page_token_key.exists():
         page_token_key.touch(mode=0o600)
         page_token_key.write_text(secrets.token_hex(32), encoding="ascii")
 
 
-def _service_key(keys: Path, program: Program) -> Path:
-    return keys / f"{program.name}.json"
+def _key_file(keys: Path, program: Program) -> Path:
+    return keys / ("user_tokens.json" if program.signs_user_tokens else f"{program.name}.json")

@@ -55,11 +55,6 @@ def new_id(clock: Clock = time.time) -> UUID:
     return _maker.new(clock)
 
 
-def time_of_id_ms(made_id: UUID) -> int:
-    """When the id was made; means something for ids of `new_id` only."""
-    return made_id.int >> 80
-
-
 def parse_id(text: str, field: str) -> UUID:
     """Read the canonical form of 36 characters, in either case, and nothing else."""
     if not _CANONICAL.fullmatch(text):

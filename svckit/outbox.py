@@ -2,7 +2,7 @@
 
 A use case writes its change and an `OutboxRecord` in one transaction; the relay reads the records
 in an order that is safe to publish, hands them to the bus and marks them. Each kind of store has
-its own outbox (`svckit.postgres_outbox`).
+its own outbox (`svckit.postgres_outbox`, `svckit.mongo_outbox`).
 """
 
 from collections.abc import AsyncGenerator, Mapping, Sequence

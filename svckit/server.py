@@ -40,7 +40,7 @@ Check = Callable[[], Awaitable[object]]
 class ServerSettings:
     """Where and how a program serves. The port is each program's own setting."""
 
-    host: str = setting("BIND_HOST", "address that gRPC and metrics listen on", "0.0.0.0")  # noqa: S104 in a container that is the only useful one
+    host: str = setting("BIND_HOST", "address that gRPC listens on", "0.0.0.0")  # noqa: S104 in a container that is the only useful one
     calls_max: int = setting("CALLS_MAX", "unary calls served at once", 1000, at_least=1)
     streams_max: int = setting("STREAMS_MAX", "streams served at once", 2000, at_least=1)
     call_timeout_s: float = setting("CALL_TIMEOUT_S", "longest unary call", 10.0, at_least=0.1)

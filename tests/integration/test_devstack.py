@@ -145,7 +145,7 @@ async def test_no_secret_is_shown_or_readable_by_others(stack: Cli) -> None:
     assert password not in await stack.succeed("status")
     with pytest.raises(asyncpg.InvalidPasswordError):
         await asyncpg.connect(url.replace(password, "newsfeed"))
-    secrets = ("stack.json", "keys/user_tokens.json", "keys/user_svc.json", "keys/page_token_key")
+    secrets = ("stack.json", "keys/user_tokens.json", "keys/content_svc.json", "keys/page_token_key")
     modes = {name: (stack.data_dir / name).stat().st_mode & 0o077 for name in secrets}
     assert modes == dict.fromkeys(secrets, 0)
     assert '"d"' not in (stack.data_dir / "keys/services.public.json").read_text()
