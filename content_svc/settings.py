@@ -17,7 +17,12 @@ class DatabaseSettings:
 
     url: Secret = setting("MONGODB_URL", "MongoDB: a replica set, or sharded")
     database: str = setting("CONTENT_MONGODB_DB", "its database for content", "newsfeed_content")
-    pool_size_max: int = setting("MONGODB_POOL_MAX", "connections per process; more than 5 a CPU are not used", 20, at_least=1)
+    pool_size_max: int = setting(
+        "MONGODB_POOL_MAX",
+        "connections per process; more than 5 a CPU are not used",
+        20,
+        at_least=1,
+    )
 
     def mongo(self, application_name: str) -> MongoSettings:
         return MongoSettings(self.url, self.database, application_name, self.pool_size_max)

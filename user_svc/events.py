@@ -1,7 +1,7 @@
 """What other services learn of people: one function an event, each with the lane it belongs to.
 
-A lane is the id of the person whose posts the event is about (of a follow, the one who is followed),
-so that everything that decides who sees them comes in one order.
+A lane is the id of the person whose posts the event is about: of a follow, the one who is followed.
+So everything that decides who sees them comes in one order.
 """
 
 from datetime import datetime
