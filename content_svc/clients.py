@@ -1,6 +1,17 @@
-"""What content_svc asks user_svc: who may see whom, and who is behind an @name."""
+"""What content_svc asks user_svc: who may see whom, and who is behind an @name.
 
-from collections.abc import Iterable, Mapping, Sequence
+Writes need an answer. Lists ask for each page, so that a block acts at once; when no answer comes
+soon, those who were hidden from the viewer at their last page serve, for an hour at most. They are
+known all together (whom the viewer blocked or muted, who blocked the viewer), so strangers are
+shown as ever. Of a viewer who was not heard of nothing can be told, and the page is refused: one
+that lacked half of what there is would look whole.
+"""
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -8,8 +19,22 @@ from newsfeed.user.v1 import user_service_pb2 as pb
 from newsfeed.user.v1.user_service_pb2_grpc import GraphServiceStub, UserServiceStub
 
 from content_svc.model import Mention, UserId
+from svckit.batches import Batches
 from svckit.client import ServiceChannel
-from svckit.ids import pack_ids
+from svckit.errors import Unavailable
+from svckit.ids import ID_BYTES, Clock, pack_ids, unpack_ids
+from svckit.patience import Patience
+
+PAGE_TIMEOUT_S = 0.3
+KNOWN_AGE_S_MAX = 3600.0
+KNOWN_VIEWERS_MAX = 20_000
+KNOWN_BYTES_MAX = 500_000 * ID_BYTES  # of hidden people, of all viewers together
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    hidden: bytes
+    heard_at_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,38 +46,110 @@ class Standing:
 
 
 class People:
-    """Batch calls only: a page costs one, whatever is on it."""
+    """Batch calls only: a page costs one of each kind, whatever is on it."""
 
-    def __init__(self, channel: ServiceChannel) -> None:
+    def __init__(self, channel: ServiceChannel, clock_s: Clock = time.monotonic) -> None:
         self._users = channel.stub(UserServiceStub)
         self._graph = channel.stub(GraphServiceStub)
+        self._clock_s = clock_s
+        self._patience = Patience("user_svc")
+        self._hidden = Batches(self._load_hidden)
+        self._known: OrderedDict[UserId, _Known] = OrderedDict()
+        self._known_bytes = 0
 
     async def standings(
-        self, viewer_id: UserId, other_ids: Iterable[UUID]
+        self, viewer_id: UserId, other_ids: Collection[UUID]
     ) -> Mapping[UUID, Standing]:
         """Of each of the others, at most 500. One always exists for oneself."""
         asked = [each for each in dict.fromkeys(other_ids) if each != viewer_id]
         standings: dict[UUID, Standing] = {viewer_id: Standing(exists=True, is_blocked=False)}
         if asked:
-            response = await self._graph.BatchGetRelationships(
-                pb.BatchGetRelationshipsRequest(viewer_id=str(viewer_id), user_ids=pack_ids(asked))
+            request = pb.BatchGetRelationshipsRequest(
+                viewer_id=str(viewer_id), user_ids=pack_ids(asked)
             )
+            async with self._patience.limit():
+                response = await self._graph.BatchGetRelationships(request)
             for other_id, found in zip(asked, response.relationships, strict=True):
                 is_blocked = found.is_blocking or found.is_blocked_by
                 standings[other_id] = Standing(found.exists, is_blocked)
         return standings
 
-    async def hidden_from(self, viewer_id: UserId, other_ids: Iterable[UUID]) -> set[UUID]:
-        """Whose things a viewer does not see in lists: across a block, and of who is gone."""
-        standings = await self.standings(viewer_id, other_ids)
-        return {each for each, it in standings.items() if it.is_blocked or not it.exists}
-
     async def mentioned(self, names: Sequence[str]) -> tuple[Mention, ...]:
         """Those of the names that are somebody's, in their order."""
         if not names:
             return ()
-        response = await self._users.BatchGetUsers(
-            pb.BatchGetUsersRequest(usernames=[name.lower() for name in names])
-        )
+        async with self._patience.limit():
+            response = await self._users.BatchGetUsers(
+                pb.BatchGetUsersRequest(usernames=[name.lower() for name in names])
+            )
         ids = {user.username: UserId(UUID(user.user_id)) for user in response.users}
         return tuple(Mention(ids[name.lower()], name) for name in names if name.lower() in ids)
+
+    def viewer(self, viewer_id: UserId) -> "Viewer":
+        return Viewer(self, viewer_id)
+
+    async def standings_for_page(
+        self, viewer_id: UserId, other_ids: Collection[UUID]
+    ) -> Mapping[UUID, Standing]:
+        """And keeps in mind who is hidden from the viewer."""
+        async with self._patience.limit(PAGE_TIMEOUT_S):
+            standings, _ = await asyncio.gather(
+                self.standings(viewer_id, other_ids), self._learn(viewer_id)
+            )
+        return standings
+
+    def known_hidden(self, viewer_id: UserId) -> frozenset[UUID] | None:
+        """Who was hidden when the viewer was last heard of; None = that is too long ago."""
+        known = self._known.get(viewer_id)
+        if known is None or self._clock_s() - known.heard_at_s >= KNOWN_AGE_S_MAX:
+            return None
+        return frozenset(unpack_ids(known.hidden, "user_ids"))
+
+    async def _learn(self, viewer_id: UserId) -> None:
+        with suppress(Unavailable):
+            hidden = await self._hidden.get(viewer_id)
+            if hidden is not None:
+                self._keep(viewer_id, hidden)
+
+    def _keep(self, viewer_id: UserId, hidden: pb.HiddenIds) -> None:
+        if (before := self._known.pop(viewer_id, None)) is not None:
+            self._known_bytes -= len(before.hidden)
+        if hidden.truncated:
+            return
+        self._known[viewer_id] = _Known(hidden.user_ids, self._clock_s())
+        self._known_bytes += len(hidden.user_ids)
+        while len(self._known) > KNOWN_VIEWERS_MAX or self._known_bytes > KNOWN_BYTES_MAX:
+            _, forgotten = self._known.popitem(last=False)
+            self._known_bytes -= len(forgotten.hidden)
+
+    async def _load_hidden(self, viewer_ids: Sequence[UserId]) -> Mapping[UserId, pb.HiddenIds]:
+        request = pb.BatchGetHiddenIdsRequest(viewer_ids=pack_ids(viewer_ids))
+        async with self._patience.limit(PAGE_TIMEOUT_S):
+            response = await self._graph.BatchGetHiddenIds(request)
+        return dict(zip(viewer_ids, response.hidden, strict=True))
+
+
+class Viewer:
+    """Who reads a page of a list. Once no answer came, no other is waited for."""
+
+    def __init__(self, people: People, viewer_id: UserId) -> None:
+        self._people = people
+        self._viewer_id = viewer_id
+        self._known_hidden: frozenset[UUID] | None = None
+
+    async def standings(self, other_ids: Collection[UUID]) -> Mapping[UUID, Standing]:
+        """Of each of the others. As far as is known from before everybody exists."""
+        if self._known_hidden is None and {*other_ids} - {self._viewer_id}:
+            try:
+                return await self._people.standings_for_page(self._viewer_id, other_ids)
+            except Unavailable:
+                self._known_hidden = self._people.known_hidden(self._viewer_id)
+                if self._known_hidden is None:
+                    raise
+        hidden = self._known_hidden or frozenset()
+        return {each: Standing(exists=True, is_blocked=each in hidden) for each in other_ids}
+
+    async def hidden(self, other_ids: Collection[UUID]) -> set[UUID]:
+        """Whose things are not shown: across a block, and of who is gone."""
+        standings = await self.standings(other_ids)
+        return {each for each, it in standings.items() if it.is_blocked or not it.exists}

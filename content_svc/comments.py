@@ -1,6 +1,7 @@
 """Commenting on posts."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from content_svc import events
 from content_svc.clients import People
@@ -49,7 +50,6 @@ class Comments:
     ) -> Comment:
         """With the client's own id: the same id and body give the first comment, and make one."""
         post = await self._posts.get(post_id)
-        await self._posts.require_reachable(author_id, post.author_id)
         comment = Comment(
             comment_id=comment_id or CommentId(new_id()),
             post_id=post_id,
@@ -57,8 +57,11 @@ class Comments:
             author_id=author_id,
             content=content,
             create_time_ms=self._clock_ms(),
-            mentions=await self._people.mentioned(names_in(content)),
         )
+        if comment_id is not None and (first := await self._store.first_of(comment)) is not None:
+            return first
+        await self._posts.require_reachable(author_id, post.author_id)
+        comment = replace(comment, mentions=await self._people.mentioned(names_in(content)))
 
         async def insert(change: Change) -> None:
             if not isinstance(await self._post_store.changed(change, post_id), Post):
@@ -102,6 +105,7 @@ class Comments:
     ) -> Page[Comment]:
         """Newest first, without people across a block."""
         await self._posts.get(post_id)
+        viewer = self._people.viewer(viewer_id)
 
         async def fetch(place: Place, count: int) -> Page[Comment]:
             found = await self._store.of_post(post_id, place, count)
@@ -109,7 +113,7 @@ class Comments:
 
         async def keep(comments: list[Comment]) -> list[Comment]:
             authors = [each.author_id for each in comments]
-            hidden = await self._people.hidden_from(viewer_id, authors)
+            hidden = await viewer.hidden(authors)
             return [each for each in comments if each.author_id not in hidden]
 
         return await filled_page(fetch, keep, before, limit)

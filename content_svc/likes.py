@@ -60,13 +60,14 @@ class Likes:
     ) -> Page[Like]:
         """Newest first, without people across a block."""
         await self._posts.get(post_id)
+        viewer = self._people.viewer(viewer_id)
 
         async def fetch(place: Place, count: int) -> Page[Like]:
             found = await self._store.of_post(post_id, place, count)
             return page_of(found, count, lambda like: (like.create_time_ms, like.user_id))
 
         async def keep(likes: list[Like]) -> list[Like]:
-            hidden = await self._people.hidden_from(viewer_id, [each.user_id for each in likes])
+            hidden = await viewer.hidden([each.user_id for each in likes])
             return [like for like in likes if like.user_id not in hidden]
 
         return await filled_page(fetch, keep, before, limit)

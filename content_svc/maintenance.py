@@ -1,8 +1,9 @@
 """Removes what a deleted post or person leaves behind, in batches, beside the calls.
 
-Any number of processes may run it: each step is bounded and does no harm when it is done twice or
-cut off. A purge is over when nothing was left to remove after every transaction that was under way
-at the deletion had to be over.
+Each purge that is due gets one bounded step a turn, and goes behind the others when there is more
+to do, or when it failed; so none holds up another. Any number of processes may run it: a step does
+no harm when it is done twice or cut off. A purge is over when nothing was left to remove after
+every transaction that was under way at the deletion had to be over.
 """
 
 import asyncio
@@ -33,8 +34,10 @@ logger = logging.getLogger(__name__)
 INTERVAL_S = 0.5
 PURGES_AT_ONCE = 1_000
 BATCH = 200
-# Longer than a transaction may take, with its repetitions.
+# Longer than a transaction may take, with its repetitions, and than an access token outlives the
+# person's account.
 SETTLED_MS = 10_000
+FAILED_PAUSE_MS = 10_000
 
 
 class Maintenance:
@@ -57,31 +60,43 @@ class Maintenance:
         self._likes = likes
         self._purges = purges
         self._clock_ms = clock_ms
-        self._begun: set[Purge] = set()
 
     async def run(self) -> None:
-        """For ever. A step that fails is logged and tried again at its next turn."""
+        """For ever. Without the database the turn is logged, and taken again later."""
         while True:
             try:
-                await self.purge()
+                found = await self.purge()
             except DomainError as error:
-                logger.warning("purge_failed", extra={"error": repr(error)})
-            await asyncio.sleep(INTERVAL_S)
+                logger.warning("purges_failed", extra={"error": repr(error)})
+                found = 0
+            if not found:
+                await asyncio.sleep(INTERVAL_S)
 
-    async def purge(self) -> None:
-        """Works on the oldest purges: when they are new, and once more before they end."""
-        purges = await self._purges.oldest(PURGES_AT_ONCE)
+    async def purge(self) -> int:
+        """One turn: a step of each purge that is due. Returns how many there were."""
+        purges = await self._purges.due(self._clock_ms(), PURGES_AT_ONCE)
         metrics.PURGES_WAITING.set(len(purges))
-        self._begun.intersection_update(purges)
         for purge in purges:
-            is_settled = self._clock_ms() > purge.since_ms + SETTLED_MS
-            if purge in self._begun and not is_settled:
-                continue
-            while removed := await self._remove_some(purge):
-                metrics.PURGED.labels(purge.kind).inc(removed)
-            self._begun.add(purge)
-            if is_settled:
-                await self._purges.done(purge)
+            await self._step(purge)
+        return len(purges)
+
+    async def _step(self, purge: Purge) -> None:
+        """Each is looked at when it is new, as long as there is something, and once it settled."""
+        now_ms, settled_ms = self._clock_ms(), purge.since_ms + SETTLED_MS
+        try:
+            removed = await self._remove_some(purge)
+        except Exception:
+            metrics.PURGES_FAILED.labels(purge.kind).inc()
+            logger.exception("purge_failed", extra={"kind": purge.kind, "of_id": str(purge.of_id)})
+            await self._purges.put_off(purge, now_ms + FAILED_PAUSE_MS)
+            return
+        metrics.PURGED.labels(purge.kind).inc(removed)
+        if removed:
+            await self._purges.put_off(purge, now_ms)
+        elif now_ms <= settled_ms:
+            await self._purges.put_off(purge, settled_ms + 1)
+        else:
+            await self._purges.done(purge)
 
     async def _remove_some(self, purge: Purge) -> int:
         if purge.kind is PurgeKind.POST:

@@ -28,6 +28,7 @@ COMMENT_LENGTH_MAX = 2_000
 TAGS_MAX = 10
 MEDIA_MAX = 10
 URL_LENGTH_MAX = 2_000
+PORT_MAX = 65_535
 ALT_LENGTH_MAX = 1_000
 PIXELS_MAX = 65_535
 LOCATION_NAME_LENGTH_MAX = 100
@@ -44,7 +45,7 @@ NEWEST: Place = ((1 << 63) - 1, MAX_ID)  # above whatever there is
 # dot, or under a name that is not the internet's, is somebody's own network.
 _LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 _URL = re.compile(
-    rf"https://(?P<host>({_LABEL}\.)+[a-z]([a-z0-9-]{{0,61}}[a-z0-9])?)(:[0-9]{{1,5}})?"
+    rf"https://(?P<host>({_LABEL}\.)+[a-z]([a-z0-9-]{{0,61}}[a-z0-9])?)(:(?P<port>[0-9]{{1,5}}))?"
     r"([/?#][!-~]*)?",
     re.IGNORECASE | re.ASCII,
 )
@@ -278,7 +279,9 @@ def _is_public_url(url: str) -> bool:
     match = _URL.fullmatch(url) if len(url) <= URL_LENGTH_MAX else None
     if match is None or not _NOT_IN_URLS.isdisjoint(url):
         return False
-    host = match["host"].lower()
+    host, port = match["host"].lower(), int(match["port"] or 443)
+    if not 1 <= port <= PORT_MAX:
+        return False
     return host.rpartition(".")[2] not in _PRIVATE_NAMES and not host.endswith(_PRIVATE_DOMAIN)
 
 

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from content_svc import events, metrics, model
 from content_svc.cache import CachedPost, PostCache
-from content_svc.clients import People
+from content_svc.clients import People, Viewer
 from content_svc.creations import Creations
 from content_svc.like_store import LikeStore
 from content_svc.model import (
@@ -157,7 +157,9 @@ class Posts:
         current = await self.get(post_id)
         if current.author_id != author_id:
             raise PermissionDenied
-        mentions = await self._people.mentioned(names_in(merge(current).content))
+        content, mentions = merge(current).content, current.mentions
+        if content != current.content:
+            mentions = await self._people.mentioned(names_in(content))
 
         async def write(change: Change) -> Post:
             before = await self._store.changed(change, post_id)
@@ -171,7 +173,7 @@ class Posts:
                 tags=all_tags(draft.given_tags, draft.content),
                 location=draft.location,
                 media=draft.media,
-                mentions=mentions,
+                mentions=mentions if draft.content == content else before.mentions,
             )
             if after == before:
                 return before
@@ -213,7 +215,8 @@ class Posts:
         self, viewer_id: UserId, author_id: UserId, before: Place, limit: int
     ) -> Page[Post]:
         """Across a block there is nothing to see."""
-        standing = (await self._people.standings(viewer_id, [author_id]))[author_id]
+        viewer = self._people.viewer(viewer_id)
+        standing = (await viewer.standings([author_id]))[author_id]
         if not standing.exists:
             raise UserNotFound(user_id=str(author_id))
         if standing.is_blocked:
@@ -222,13 +225,13 @@ class Posts:
         async def fetch(place: Place, count: int) -> Page[Post]:
             return page_of(await self._store.by_author(author_id, place, count), count, _place_of)
 
-        return await self._page(viewer_id, fetch, before, limit)
+        return await self._page(viewer, fetch, before, limit)
 
     async def by_tag(self, viewer_id: UserId, tag: str, before: Place, limit: int) -> Page[Post]:
         async def fetch(place: Place, count: int) -> Page[Post]:
             return page_of(await self._store.by_tag(tag, place, count), count, _place_of)
 
-        return await self._page(viewer_id, fetch, before, limit)
+        return await self._page(self._people.viewer(viewer_id), fetch, before, limit)
 
     async def search(self, viewer_id: UserId, query: str, before: Place, limit: int) -> Page[Post]:
         fields = Fields()
@@ -241,7 +244,7 @@ class Posts:
         async def fetch(place: Place, count: int) -> Page[Post]:
             return await self._store.search(words, place, count)
 
-        return await self._page(viewer_id, fetch, before, limit)
+        return await self._page(self._people.viewer(viewer_id), fetch, before, limit)
 
     async def references(
         self, author_ids: Sequence[UUID], before: Place, limit: int
@@ -267,12 +270,12 @@ class Posts:
         return [ViewerState(liked=each in liked, shared=each in shared) for each in post_ids]
 
     async def _page(
-        self, viewer_id: UserId, fetch: FetchPosts, before: Place, limit: int
+        self, viewer: Viewer, fetch: FetchPosts, before: Place, limit: int
     ) -> Page[Post]:
         async def keep(posts: list[Post]) -> list[Post]:
             authors = {post.author_id for post in posts}
             authors |= {post.shared_author_id for post in posts if post.shared_author_id}
-            hidden = await self._people.hidden_from(viewer_id, authors)
+            hidden = await viewer.hidden(authors)
             seen = (post for post in posts if post.author_id not in hidden)
             return await self._with_live_targets(
                 [post for post in seen if post.shared_author_id not in hidden]

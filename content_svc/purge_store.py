@@ -22,9 +22,14 @@ class PurgeStore:
         document = {"_id": purge.of_id, "kind": purge.kind, "since_ms": purge.since_ms}
         await change.transaction.collection(PURGES).insert_if_absent(document)
 
-    async def oldest(self, limit: int) -> list[Purge]:
-        found = await self._purges.find({}, sort={"since_ms": 1}, limit=limit)
+    async def due(self, now_ms: int, limit: int) -> list[Purge]:
+        """New ones first, then those that were put off until now, in the order of that."""
+        is_due = {"due_ms": {"$not": {"$gt": now_ms}}}  # a new one has no time
+        found = await self._purges.find(is_due, sort={"due_ms": 1}, limit=limit)
         return [Purge(PurgeKind(each["kind"]), each["_id"], each["since_ms"]) for each in found]
+
+    async def put_off(self, purge: Purge, due_ms: int) -> None:
+        await self._purges.update({"_id": purge.of_id}, {"$set": {"due_ms": due_ms}})
 
     async def done(self, purge: Purge) -> None:
         await self._purges.delete({"_id": purge.of_id})

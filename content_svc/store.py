@@ -40,6 +40,7 @@ POSTS = "posts"
 AUTHORS_PER_QUERY = 200  # MongoDB merges so many ranges of an index in order; of more it sorts
 QUERIES_AT_ONCE = 4
 SEARCH_CANDIDATES_MAX = 2_000
+SEARCH_WORDS_MAX = 8
 
 NEWEST_FIRST = {"place": -1}
 _LIVE: Expression = {"place": {"$exists": True}}
@@ -158,10 +159,10 @@ class PostStore:
     ) -> tuple[list[Post], Place | None]:
         """Posts with all the words, and where to go on: None = there are no more.
 
-        Of many words, a bounded number of posts with the longest one is looked at: a page may be
+        Of several words, a bounded number of posts with the rarest one is looked at: a page may be
         short, or empty, and still not the last.
         """
-        floor = await self._search_floor(max(words, key=len), before) if len(words) > 1 else b""
+        floor = await self._search_floor(words, before) if len(words) > 1 else b""
         found = await self._posts.find(
             {
                 "words": {"$all": list(words)},
@@ -175,8 +176,13 @@ class PostStore:
             floor = found[-1]["place"]
         return [_to_post(document) for document in found], unpacked(floor) if floor else None
 
-    async def _search_floor(self, word: str, before: Place) -> bytes:
-        """The place of the last candidate; empty = there are not so many."""
+    async def _search_floor(self, words: Sequence[str], before: Place) -> bytes:
+        """The lowest place that any of the words reaches; only the longest ones are asked about."""
+        longest = sorted(words, key=len, reverse=True)[:SEARCH_WORDS_MAX]
+        return min(await asyncio.gather(*(self._last_candidate(word, before) for word in longest)))
+
+    async def _last_candidate(self, word: str, before: Place) -> bytes:
+        """Its place; empty = there are not so many."""
         last = await self._posts.find(
             {"words": word, "place": {"$lt": packed(before)}},
             fields={"_id": 0, "place": 1},

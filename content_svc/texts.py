@@ -14,6 +14,7 @@ from svckit.validation import Fields
 MENTIONS_MAX = 10
 TAG_LENGTH_MAX = 50
 WORD_LENGTH_MAX = 50
+WORDS_MAX = 1_000  # each is an entry of an index
 
 # `\w` lacks the marks of scripts that write vowels as such.
 _MARKS = "".join(
@@ -26,6 +27,7 @@ _TAG_IN_TEXT = re.compile(
     rf"{_HASH}(?<!{_LETTER}{_HASH})(?<![#\uff03&/]{_HASH})({_TAG.pattern})(?!{_LETTER})"
 )
 _NAME_IN_TEXT = re.compile(rf"@(?<!{_LETTER}@)(?<![@./]@)([A-Za-z0-9_]{{3,30}})(?!{_LETTER}|@)")
+_ACCENTS = re.compile("[\u0300-\u036f]")  # not the marks of scripts that write vowels as such
 _RUN = re.compile(rf"{_LETTER}+")
 # Scripts without spaces between words: each sign is a word.
 _SIGNS = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
@@ -33,7 +35,8 @@ _SIGN_OR_RUN = re.compile(rf"[{_SIGNS}]|[^{_SIGNS}]+")
 
 
 def tags_in(text: str) -> list[str]:
-    return _distinct(_lowered(match[1]) for match in _TAG_IN_TEXT.finditer(text))
+    lowered = (_lowered(match[1]) for match in _TAG_IN_TEXT.finditer(text))
+    return _distinct(tag for tag in lowered if _TAG.fullmatch(tag))  # some letters become two
 
 
 def all_tags(given: Sequence[str], text: str) -> tuple[str, ...]:
@@ -50,12 +53,13 @@ def names_in(text: str) -> list[str]:
 
 
 def words_in(text: str) -> tuple[str, ...]:
-    """Each word once, as it is searched for: whatever its case and its width."""
-    runs = _RUN.findall(unicodedata.normalize("NFKC", text).casefold())
+    """The first different words, as they are searched for: without case, width and accents."""
+    plain = _ACCENTS.sub("", unicodedata.normalize("NFKD", text))
+    runs = _RUN.findall(unicodedata.normalize("NFKC", plain.casefold()))
     words = (
         word for run in runs for word in ([run] if run.isascii() else _SIGN_OR_RUN.findall(run))
     )
-    return tuple(_distinct(word[:WORD_LENGTH_MAX] for word in words))
+    return tuple(_distinct(word[:WORD_LENGTH_MAX] for word in words)[:WORDS_MAX])
 
 
 def check_tag(fields: Fields, field: str, value: str) -> str:

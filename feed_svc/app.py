@@ -22,7 +22,6 @@ from feed_svc.home import Home
 from feed_svc.hydrate import Hydrator
 from feed_svc.live import Live
 from feed_svc.live_store import LiveStore
-from feed_svc.patience import Patience
 from feed_svc.rebuild import Rebuilds
 from feed_svc.servicer import FeedServicer
 from feed_svc.settings import Settings
@@ -34,6 +33,7 @@ from svckit.errors import Unavailable
 from svckit.identity import Identity
 from svckit.keys import SigningKeys
 from svckit.page_tokens import PageTokens
+from svckit.patience import Patience
 from svckit.redis_consumer import RedisConsumer
 from svckit.server import Check, Server, run_until_signal
 from svckit.tokens import ServiceTokenSource

@@ -19,11 +19,11 @@ from feed_svc.background import Background
 from feed_svc.clients import Contents
 from feed_svc.graphs import Viewer
 from feed_svc.model import RECENTS_MAX, TOP, Place, Source, UserId, Window, WindowState
-from feed_svc.patience import Patience
 from feed_svc.read_through import ReadThrough
 from feed_svc.rebuild import Rebuilds
 from feed_svc.window_store import WindowStore
 from svckit.errors import Unavailable
+from svckit.patience import Patience
 
 AUTHORS_ASKED_AT_ONCE_MAX = 16
 PLACE_BYTES = 130  # in memory

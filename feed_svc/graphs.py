@@ -15,9 +15,9 @@ from feed_svc.background import Background
 from feed_svc.cache_store import CacheStore
 from feed_svc.clients import People, graph_of_copy
 from feed_svc.model import Hidden, UserId, ViewerGraph
-from feed_svc.patience import Patience
 from svckit.batches import Batches
 from svckit.errors import Unavailable
+from svckit.patience import Patience
 
 HIDDEN_TIMEOUT_S = 0.15
 HIDDEN_INTERVAL_S = 0.010

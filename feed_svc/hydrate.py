@@ -14,9 +14,9 @@ from feed_svc.background import Background
 from feed_svc.cache_store import CacheStore
 from feed_svc.clients import Contents, People, decode_post
 from feed_svc.model import Place, Post, PostId, UserId
-from feed_svc.patience import Patience
 from feed_svc.read_through import ReadThrough
 from feed_svc.wire import field, renumbered
+from svckit.patience import Patience
 
 # Fields of FeedItem, and the id in UserCard.
 _POST, _AUTHOR, _SHARED_POST, _SHARED_AUTHOR = 1, 2, 3, 4

@@ -18,9 +18,9 @@ from itertools import chain
 from typing import Generic, NamedTuple, TypeVar
 
 from feed_svc.background import Background
-from feed_svc.patience import LONG_S, Patience
 from svckit.batches import Batches
 from svckit.errors import Unavailable
+from svckit.patience import LONG_S, Patience
 
 ENTRIES_MAX = 20_000
 BYTES_MAX = 128 * 1024 * 1024

@@ -45,9 +45,10 @@ T = TypeVar("T")
 
 CONFLICT_ATTEMPTS_MAX = 8
 CONFLICT_PAUSE_S = 0.005  # doubled with each attempt, full jitter
-COMMIT_ATTEMPTS_MAX = 2  # each of them is tried twice by the driver
 GIVE_BACK_TIMEOUT_S = 0.5  # to roll back; beyond it that goes on without the caller
 CONNECT_TIMEOUT_S = 1.0
+SIGN_OF_LIFE_AFTER_S = 0.15
+SIGN_OF_LIFE_SHARE = 0.4  # of the time that a call has
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,15 +202,7 @@ class Transaction:
         return await self._mongo.do(self._shielded, call, *args, **options)
 
     async def commit(self) -> None:
-        """Tried again while nobody knows how it ended; what is committed stays so."""
-        for _ in range(1, COMMIT_ATTEMPTS_MAX):
-            try:
-                await self._shielded(self._session.commit_transaction)
-            except PyMongoError as error:
-                if error.timeout or not error.has_error_label("UnknownTransactionCommitResult"):
-                    raise
-            else:
-                return
+        """The driver tries once more when nobody knows how it ended; what is committed stays so."""
         await self._shielded(self._session.commit_transaction)
 
     async def end(self) -> None:
@@ -219,12 +212,12 @@ class Transaction:
         with suppress(PyMongoError):  # the server rolls it back by itself
             await self._session.end_session()
 
-    async def _shielded(
+    def _shielded(
         self, call: Callable[..., Awaitable[T]], *args: object, **options: object
-    ) -> T:
+    ) -> asyncio.Future[T]:
         step = asyncio.ensure_future(call(*args, **options))
         self._last = step
-        return await asyncio.shield(step)
+        return asyncio.shield(step)
 
 
 class Mongo:
@@ -239,6 +232,7 @@ class Mongo:
         self._ending: set[asyncio.Task[None]] = set()
         self._is_silent = True  # until it has answered
         self._search: asyncio.Future[Document] | None = None
+        self._search_until_s = 0.0
 
     def collection(self, name: str) -> Collection:
         """Each call on it stands alone, and sees what is newest on the primary."""
@@ -277,7 +271,7 @@ class Mongo:
             ending = asyncio.create_task(transaction.end())
             self._ending.add(ending)
             ending.add_done_callback(self._ending.discard)
-            await asyncio.wait([ending], timeout=GIVE_BACK_TIMEOUT_S)
+            await asyncio.wait([ending], timeout=0 if self._is_silent else GIVE_BACK_TIMEOUT_S)
             raise
         self._idle.append(session)  # a new one would cost a seventh of a small transaction
         return result
@@ -303,27 +297,44 @@ class Mongo:
         await self.command({"ping": 1})
 
     async def do(self, call: Callable[..., Awaitable[T]], *args: object, **options: object) -> T:
-        """The one way to the driver. A call waits for a thread, a connection and the answer."""
+        """The one way to the driver. A call waits for a thread, a connection and the answer.
+
+        Who has waited for a while asks for a sign of life, and waits no longer if none comes.
+        """
         longest_s = self._settings.call_timeout_s + self._settings.selection_timeout_s
         if self._is_silent:
-            await self._find()
+            await self._find(self._settings.selection_timeout_s)
         with driver_errors(self._fell_silent):
             async with asyncio.timeout(longest_s):
-                return await call(*args, **options)
+                answer = asyncio.ensure_future(call(*args, **options))
+                try:
+                    await asyncio.wait([answer], timeout=SIGN_OF_LIFE_AFTER_S)
+                    if not answer.done():
+                        await self._find(self._settings.call_timeout_s * SIGN_OF_LIFE_SHARE)
+                    return await answer
+                finally:
+                    answer.cancel()
 
     def _fell_silent(self) -> None:
         self._is_silent = True
 
-    async def _find(self) -> None:
-        """One asks whether the server is there, and all wait for that: threads are few."""
-        if self._search is None or self._search.done():
-            self._search = asyncio.ensure_future(self._client.admin.command({"ping": 1}))
-            self._search.add_done_callback(asyncio.Future.exception)  # seen, if nobody waits
-        await asyncio.wait([self._search], timeout=self._settings.selection_timeout_s)
-        if not self._search.done():
+    async def _find(self, longest_s: float) -> None:
+        """One asks whether the server is there, for all, and in a thread that calls don't take.
+
+        Who comes when the time for that is over does not wait.
+        """
+        loop = asyncio.get_running_loop()
+        search = self._search
+        if search is None or search.done():
+            search = loop.run_in_executor(None, self._client.delegate.admin.command, "ping")
+            search.add_done_callback(asyncio.Future.exception)  # seen, if nobody waits
+            self._search, self._search_until_s = search, loop.time() + longest_s
+        await asyncio.wait([search], timeout=max(0.0, self._search_until_s - loop.time()))
+        if not search.done():
+            self._fell_silent()
             raise unavailable()
         with driver_errors(self._fell_silent):
-            self._search.result()
+            search.result()
         self._is_silent = False
 
     async def ended(self) -> None:
@@ -343,6 +354,7 @@ async def open_mongo(settings: MongoSettings) -> AsyncGenerator[Mongo]:
         settings.url,
         appname=settings.application_name,
         maxPoolSize=settings.pool_size_max,
+        maxConnecting=settings.pool_size_max,  # else two at a time, and the others wait
         serverSelectionTimeoutMS=int(settings.selection_timeout_s * 1000),
         connectTimeoutMS=int(CONNECT_TIMEOUT_S * 1000),
         socketTimeoutMS=int(settings.call_timeout_s * 1000),

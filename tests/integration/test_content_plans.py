@@ -135,7 +135,8 @@ async def _ask_everything(stores: Stores, authors: Sequence[UserId]) -> set[str]
     await change(likes.add, like)
     await ask(likes.purge_post, like.post_id, 20)
 
-    [purge] = await ask(purges.oldest, 1)
+    [purge] = await ask(purges.due, NOW_MS, 1)
+    await ask(purges.put_off, purge, NOW_MS)
     await ask(purges.done, purge)
     await change(purges.add, purge)
     return asked

@@ -140,15 +140,29 @@ async def test_likes(stores: Stores) -> None:
 
 
 async def test_purges_are_kept_until_they_are_done(stores: Stores) -> None:
+    def by_time(each: Purge) -> int:
+        return each.since_ms
+
     late, early = (
         Purge(kind, uuid.uuid4(), ms) for kind, ms in zip(PurgeKind, (2, 1), strict=True)
     )
     for purge in (late, early, replace(early, since_ms=3)):
         await stores.changes.run(lambda change, purge=purge: stores.purges.add(change, purge))  # type: ignore[misc]
-    assert await stores.purges.oldest(10) == [early, late]
-    assert await stores.purges.oldest(1) == [early]
+    assert sorted(await stores.purges.due(0, 10), key=by_time) == [early, late]
     await stores.purges.done(early)
-    assert await stores.purges.oldest(10) == [late]
+    assert await stores.purges.due(0, 10) == [late]
+
+
+async def test_purges_are_due_new_ones_first_then_in_turn(stores: Stores) -> None:
+    first, second, new = (Purge(PurgeKind.USER, uuid.uuid4(), 1) for _ in range(3))
+    for purge in (second, first, new):
+        await stores.changes.run(lambda change, purge=purge: stores.purges.add(change, purge))  # type: ignore[misc]
+    await stores.purges.put_off(second, 1_000)
+    await stores.purges.put_off(first, 10)
+    assert await stores.purges.due(9, 10) == [new]
+    assert await stores.purges.due(10, 10) == [new, first]
+    assert await stores.purges.due(1_000, 10) == [new, first, second]
+    assert await stores.purges.due(1_000, 2) == [new, first]
 
 
 @pytest.mark.parametrize(

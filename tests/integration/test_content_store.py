@@ -261,6 +261,19 @@ async def test_search_finds_posts_with_all_words_in_bounded_steps(
             assert found == newest_first(expected), query
 
 
+async def test_a_search_goes_as_deep_as_its_rarest_word_allows(
+    stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "SEARCH_CANDIDATES_MAX", 5)
+    posts = [post_of(content="commonplace too", time_ms=NOW_MS + number) for number in range(30)]
+    oldest = post_of(content="commonplace too zq", time_ms=NOW_MS - 1)
+    await stores.add(oldest, *posts)
+    assert await stores.posts.search(["commonplace", "too", "zq"], NEWEST, 20) == ([oldest], None)
+    found, before = await stores.posts.search(["commonplace", "too"], NEWEST, 20)
+    assert found == newest_first(posts)[:5]
+    assert before == place(found[-1])
+
+
 async def test_what_a_viewer_shared_and_who_shares_a_post(stores: Stores) -> None:
     posts = [post_of() for _ in range(3)]
     shares = [share_of(posts[0], BOB), share_of(posts[0], EVE), share_of(posts[1], EVE)]

@@ -131,6 +131,21 @@ async def test_an_id_is_never_given_again(content_stack: ContentStack) -> None:
         await content_stack.purge()
 
 
+async def test_sent_again_across_a_block_it_is_still_the_first(
+    content_stack: ContentStack,
+) -> None:
+    author, other = await content_stack.sign_up(), await content_stack.sign_up()
+    post = await author.publish("hello")
+    share_id, comment_id = new_id(), new_id()
+    share = await other.share(post, post_id=share_id)
+    comment = await other.comment(post, comment_id=comment_id)
+    await author.person.act("Block", other.person)
+    assert await other.share(post, post_id=share_id) == share
+    assert await other.comment(post, comment_id=comment_id) == comment
+    for call in (other.share(post, post_id=new_id()), other.comment(post, comment_id=new_id())):
+        assert (await refusal(call)).reason == "BLOCKED"
+
+
 async def test_sent_again_after_an_edit_it_is_still_the_first(content_stack: ContentStack) -> None:
     author, post_id = await content_stack.sign_up(), new_id()
     edited = await author.edit(await author.publish("first", post_id=post_id), content="second")

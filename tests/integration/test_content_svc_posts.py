@@ -2,14 +2,17 @@
 
 import asyncio
 import uuid
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 import pytest
 from newsfeed.content.v1 import content_service_pb2 as pb
 from newsfeed.events.v1 import events_pb2
 
+from content_svc import maintenance, metrics
+from content_svc.store import Change
 from svckit.bus import Fence, Undecodable
-from tests.support.content_stack import Author, ContentStack, bus_event, packed
+from tests.support.content_stack import LONG_MS, Author, ContentStack, bus_event, packed
 
 WHOLE = pb.PostMetadata(
     tags=["given"],
@@ -91,6 +94,26 @@ async def test_names_are_read_from_the_text(content_stack: ContentStack) -> None
     assert list((await author.comment(post, text)).mentions) == expected
     edited = await author.edit(post, content=f"only @{other}")
     assert list(edited.mentions) == expected[1:]
+
+
+async def test_an_edit_of_the_rest_keeps_the_names_of_an_edit_meanwhile(
+    content_stack: ContentStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    author, ada, bob = [await content_stack.sign_up(name) for name in ("me", "ada", "bob")]
+    post = await author.publish(f"@{ada.person.user.username}")
+    changes = content_stack.app.posts._changes
+    run = changes.run
+
+    async def after_another(work: Callable[[Change], Awaitable[object]]) -> object:
+        patch.undo()
+        await author.edit(post, content=f"@{bob.person.user.username}")
+        return await run(work)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(changes, "run", after_another)
+        edited = await author.edit(post, metadata=pb.PostMetadata(tags=["new"]))
+    assert edited.metadata.tags == ["new"]
+    assert [each.user_id for each in edited.mentions] == [bob.user_id]
 
 
 async def test_an_edit_changes_what_it_means_and_nothing_else(content_stack: ContentStack) -> None:
@@ -292,12 +315,66 @@ async def test_a_purge_that_was_cut_off_is_gone_on_with(
             patch.setattr(changes, "run", cut_off)
             while await content_stack.documents("purges"):
                 allowed, rounds = 1, rounds + 1
-                try:
-                    await content_stack.purge()
-                except Interrupted:
-                    continue
+                content_stack.clock.ahead_ms += LONG_MS
+                await content_stack.app.maintenance.purge()
     assert rounds >= 8
     assert len(emitted) == 8
+    await check_forgotten(content_stack, person, post)
+
+
+async def test_a_purge_that_fails_or_is_long_holds_up_no_other(
+    content_stack: ContentStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one that fails is tried again later."""
+    broken, busy, other, stays = [await content_stack.sign_up() for _ in range(4)]
+    for author in (*[busy] * 5, other):
+        await author.publish("goes")
+    comment = await broken.comment(await stays.publish("stays"))
+    comment_id = uuid.UUID(comment.comment_id)
+    comments = content_stack.app.mongo.collection("comments")
+    document = await comments.find_one({"_id": comment_id})
+    assert document
+    await comments.replace({"_id": comment_id}, {**document, "place": b"nowhere"})
+    for author in (broken, busy, other):
+        await content_stack.tell_of_deletion(author)
+    failures = metrics.PURGES_FAILED.labels("user")
+    before = failures._value.get()
+
+    monkeypatch.setattr(maintenance, "BATCH", 2)
+    with monkeypatch.context() as patch:
+        patch.setattr(maintenance, "PURGES_AT_ONCE", 1)
+        for _ in range(3):
+            await content_stack.app.maintenance.purge()
+    assert len(await content_stack.references(busy)) == 3
+    assert await content_stack.references(other) == []
+    for left_of_busy in (1, 0):
+        await content_stack.app.maintenance.purge()
+        assert len(await content_stack.references(busy)) == left_of_busy
+    assert failures._value.get() == before + 1
+
+    await comments.replace({"_id": comment_id}, document)
+    await content_stack.purge()
+    assert await comments.find({"_id": comment_id, "content": "so true"}) == []
+
+
+async def test_what_one_writes_after_deleting_oneself_goes_too(content_stack: ContentStack) -> None:
+    """An access token outlives its account for a moment."""
+    person, post = await busy_person(content_stack)
+    await content_stack.tell_of_deletion(person)
+    while await content_stack.app.maintenance.purge():
+        pass
+    assert await content_stack.documents("purges")
+    async with content_stack.emitted() as emitted:
+        await person.publish("late")
+        await person.like(post)
+        await person.comment(post)
+        await content_stack.purge()
+    kinds = [str(event.WhichOneof("payload")) for event in emitted if event.lane == person.user_id]
+    assert kinds.count("activity_occurred") == 3
+    assert sorted(kind for kind in kinds if kind != "activity_occurred") == [
+        *("comment_created", "comment_deleted", "post_created"),
+        *("post_deleted", "post_liked", "post_unliked"),
+    ]
     await check_forgotten(content_stack, person, post)
 
 

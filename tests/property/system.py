@@ -21,18 +21,18 @@ from feed_svc import (
     clients,
     fanout,
     home,
-    patience,
     store,
     tiers,
     window_store,
 )
 from feed_svc.app import App, open_app, servicers
-from feed_svc.patience import Patience
 from feed_svc.settings import Settings
 from feed_svc.store import FeedRedis
+from svckit import patience
 from svckit.client import ServiceChannel
 from svckit.identity import Identity
 from svckit.keys import SigningKeys
+from svckit.patience import Patience
 from svckit.redis_consumer import RedisConsumer
 from svckit.redis_publisher import open_publisher
 from svckit.relay import Relay

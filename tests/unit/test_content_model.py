@@ -71,6 +71,7 @@ def test_public_https_urls_are_media(url: str) -> None:
         *("https://example.com\\@127.0.0.1/", "https://example.com/a b", "https://example.com/\n"),
         *('https://example.com/"onload="', "https://example.com/<script>", "https://-a.com/"),
         *("https://example.com:port/", "https://example.com:/", "https://exam_ple.com/"),
+        *("https://example.com:0/", "https://example.com:65536/", "https://example.com:99999"),
         "https://example.com/" + "a" * 2000,
     ],
 )  # fmt: skip
@@ -124,6 +125,7 @@ def test_ends_of_the_earth_are_places() -> None:
         ("#a#b #c-d", ["a", "c"]),
         ("#" + "x" * 50, ["x" * 50]),
         ("#" + "x" * 51, []),
+        ("#" + "\u0130" * 26, []),  # in lower case twice as long
     ],
 )  # fmt: skip
 def test_tags_in_a_text(text: str, tags: list[str]) -> None:
@@ -175,7 +177,16 @@ def test_names_in_a_text(text: str, names: list[str]) -> None:
         ("$gt {'a.b': 1} .*", ("gt", "a", "b", "1")),
         ("\u0939\u093f\u0928\u094d\u0926\u0940", ("\u0939\u093f\u0928\u094d\u0926\u0940",)),
         ("x" * 60, ("x" * 50,)),
+        (
+            "Caf\u00e9 CAFE\u0301 cafe na\u00efve \u1f08\u03b8\u1fc6\u03bd\u03b1\u03b9",
+            ("cafe", "naive", "\u03b1\u03b8\u03b7\u03bd\u03b1\u03b9"),
+        ),
+        (
+            "\u304c\u304e \ud55c\uae00 \u0915\u093c",
+            ("\u304c", "\u304e", "\ud55c\uae00", "\u0915\u093c"),
+        ),
         ("!? \N{PILE OF POO}", ()),
+        (" ".join(map(str, range(2_000))), tuple(map(str, range(1_000)))),
     ],
 )
 def test_words_in_a_text(text: str, words: tuple[str, ...]) -> None:

@@ -9,7 +9,7 @@ from feed_svc.background import Background
 from feed_svc.candidates import Candidates, Sources
 from feed_svc.graphs import Graphs
 from feed_svc.model import RECENTS_MAX, TOP, Hidden, Place, UserId, WindowState
-from feed_svc.patience import Patience
+from svckit.patience import Patience
 from tests.support import feed_fakes as fakes
 from tests.support.feed_fakes import post_id, source_of, user
 

@@ -9,8 +9,8 @@ from newsfeed.user.v1 import user_service_pb2 as pb
 from feed_svc.background import Background
 from feed_svc.graphs import IDS_MAX, KNOWN_AGE_S_MAX, Graphs
 from feed_svc.model import Hidden
-from feed_svc.patience import Patience
 from svckit.errors import Unavailable
+from svckit.patience import Patience
 from tests.support import feed_fakes as fakes
 from tests.support.feed_fakes import user
 

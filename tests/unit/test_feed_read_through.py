@@ -5,11 +5,12 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 
 import pytest
 
-from feed_svc import patience, read_through
+from feed_svc import read_through
 from feed_svc.background import Background
-from feed_svc.patience import Patience
 from feed_svc.read_through import AGE_S_MAX, ENTRIES_MAX, ReadThrough
+from svckit import patience
 from svckit.errors import DeadlineExceeded, Unavailable
+from svckit.patience import Patience
 from tests.support.polling import until
 
 

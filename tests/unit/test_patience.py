@@ -5,9 +5,9 @@ import time
 
 import pytest
 
-from feed_svc import patience
-from feed_svc.patience import Patience
+from svckit import patience
 from svckit.errors import DeadlineExceeded, NotFound, Unavailable
+from svckit.patience import Patience
 
 LONG_S, SHORT_S = 0.2, 0.02
 
