@@ -8,7 +8,7 @@ partition, behind which everything was handled; after a crash the events from th
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NewType, Protocol
 from uuid import UUID
 from zlib import crc32
@@ -18,7 +18,7 @@ from svckit.outbox import OutboxRecord
 Position = NewType("Position", str)
 """Where an event stands in its partition: can be stored, and orders as text.
 
-One that was told before the bus came back empty stands before everything that is there now.
+One of another memory of the bus stands before everything that is there now.
 """
 
 
@@ -27,11 +27,23 @@ def partition_of(lane: str, partitions: int) -> int:
     return crc32(lane.encode()) % partitions
 
 
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """A memory of the bus: what is under another name may lack what was taken before.
+
+    That is what was taken in the last `lacks_s` at most; None = all of it.
+    """
+
+    name: str
+    lacks_s: float | None = field(compare=False)
+
+
 class Publisher(Protocol):
     """Takes events for the bus.
 
-    An engine never reconnects in silence and never writes into a memory other than the one whose
-    `epoch` it told last: it raises, so that the relay can first fill in what may have been lost.
+    An engine whose bus can forget never reconnects in silence and never writes into a memory other
+    than the one whose `epoch` it told last: it raises, so that the relay can first fill in what may
+    have been lost.
     """
 
     async def publish(self, records: Sequence[OutboxRecord]) -> None:
@@ -40,11 +52,8 @@ class Publisher(Protocol):
         When it raises, any of them may have been taken.
         """
 
-    async def epoch(self) -> str | None:
-        """The identity of the bus's memory: another value than before = it came back empty.
-
-        None = a bus that does not forget.
-        """
+    async def epoch(self) -> Epoch | None:
+        """Connects; the memory that the bus has now, or None = a bus that does not forget."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,3 +173,29 @@ class DeadLetters(Protocol):
 
     async def drop(self, letters: Sequence[DeadLetter]) -> int:
         """Forget them; returns how many there were."""
+
+
+@dataclass(frozen=True, slots=True)
+class GroupState:
+    """How a group stands: its members that are alive, and the events that it has yet to do."""
+
+    name: str
+    members: int
+    lag: int
+
+
+class GroupIsAlive(Exception):
+    """The group has members, and is not retired therefore."""
+
+
+class Groups(Protocol):
+    """The groups that events are kept for."""
+
+    async def read(self) -> Sequence[GroupState]:
+        """All of them, by name."""
+
+    async def retire(self, group: str) -> None:
+        """Forget its places and keep no events for it; harmless twice.
+
+        Should it ever come back, it is a new one.
+        """

@@ -156,11 +156,13 @@ class Delivering:
         partition.advance()
         self._on_progress(partition)
 
-    async def _settle(self, partition: Partition, deliveries: Sequence[Delivery]) -> None:
+    async def _settle(
+        self, partition: Partition, deliveries: Sequence[Delivery], first_attempt: int = 1
+    ) -> None:
         """Returns once each of them is handled or set aside."""
         settings, failures = self._settings, 0
         pauses_s = backoff_s(settings.backoff_min_s, settings.backoff_max_s)
-        for attempt in count(1):
+        for attempt in count(first_attempt):
             error = await self._try(partition, deliveries, attempt)
             if error is None:
                 self._handled.inc(len(deliveries))
@@ -168,7 +170,7 @@ class Delivering:
             if not isinstance(error, TRANSIENT):
                 if len(deliveries) > 1:
                     for delivery in deliveries:
-                        await self._settle(partition, [delivery])
+                        await self._settle(partition, [delivery], attempt + 1)
                     return
                 failures += 1
                 if failures == settings.attempts_max or isinstance(error, Undecodable):
@@ -185,16 +187,17 @@ class Delivering:
         async with self._free_handlers:
             if not self._may_act():
                 raise Fenced
+            cancelled = _times_cancelled()
             try:
                 await self._hand_over(events, partition.fence, attempt)
-            except Fenced:
+            except (Fenced, KeyboardInterrupt, SystemExit, GeneratorExit):
                 raise
             except Exception as error:  # noqa: BLE001 whatever it is, it is judged by who asked
                 return error
-            except asyncio.CancelledError as error:
-                if _is_being_cancelled():
+            except BaseException as error:  # an extension's panic; or it cancelled itself
+                if _times_cancelled() > cancelled:
                     raise
-                return RuntimeError(f"the handler cancelled itself: {error!r}")
+                return RuntimeError(f"the handler raised {error!r}")
         return None
 
     async def _hand_over(self, events: list[BusEvent], fence: Fence, attempt: int) -> None:
@@ -218,9 +221,10 @@ class Delivering:
         logger.error("event_set_aside", extra=told, exc_info=error)
 
 
-def _is_being_cancelled() -> bool:
+def _times_cancelled() -> int:
+    """Only a rise tells: a group of tasks that failed leaves one behind, before Python 3.13."""
     task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
+    return 0 if task is None else task.cancelling()
 
 
 def backoff_s(min_s: float, max_s: float) -> Iterator[float]:

@@ -55,7 +55,7 @@ UPDATE outbox SET published_at = clock_timestamp()
 WHERE seq = ANY ($2::bigint[])
     AND created_at BETWEEN $3 AND $4
     AND published_at IS NULL
-    AND EXISTS (SELECT FROM outbox_lease WHERE token = $1)
+    AND EXISTS (SELECT FROM outbox_lease WHERE token = $1 FOR SHARE)
 """
 FIRST_OF_THE_LAST = """
 SELECT min(seq) FROM (

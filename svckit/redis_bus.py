@@ -5,12 +5,14 @@ a group, which acknowledges in order, so all that a group leaves here is one pla
 partition. Publisher, consumer and dead letters (`svckit.redis_*`) are built on this.
 
 The Redis must not evict and should append to disk. What it loses all the same is published again
-from the outboxes: the last minute after a lost connection, all that is kept once the epoch is gone.
+from the outboxes: the last minute after a lost connection; once the epoch is another, all that the
+memory may lack. The memory has another epoch after every start of its server, and is told by the
+moment when it was last seen alive: a disk, a copy or a replica may have kept an old one.
 """
 
 import asyncio
 import json
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
@@ -23,7 +25,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.maint_notifications import MaintNotificationsConfig
 
-from svckit.bus import Fence, Undecodable, partition_of
+from svckit.bus import Epoch, Fence, GroupState, Undecodable, partition_of
 from svckit.errors import Unavailable
 from svckit.ids import new_id
 from svckit.outbox import OutboxRecord
@@ -32,7 +34,10 @@ from svckit.settings import Secret, setting
 REQUEST_TIMEOUT_S = 1.0
 DEAD_LETTERS_MAX = 100_000
 ERROR_TEXT_MAX = 500
-SCRIPTS = ("open", "publish", "hold", "acknowledge", "release", "set_aside", "trim")
+SCRIPTS = (
+    *("open", "publish", "hold", "acknowledge", "release", "set_aside", "trim"),
+    *("groups", "retire"),
+)
 
 START = f"{0:013d}-{0:013d}"
 """The place before the first entry. A place is the id of an entry, padded to order as text."""
@@ -56,9 +61,12 @@ class BusSettings:
     )
     prefix: str = "bus"  # of all keys
 
+    def expected_groups(self) -> set[str]:
+        return {name.strip() for name in self.groups.split(",")} - {""}
+
 
 class BusMismatch(Exception):
-    """The bus was made with another number of partitions than we are set to."""
+    """The Redis of the bus is not as it must be, or not as we are set to."""
 
 
 class BusEmptied(Exception):
@@ -85,7 +93,7 @@ class RedisBus:
         self.redis = redis or connect(settings)
         self.partitions = settings.partitions
         self._prefix = settings.prefix
-        self._expected_groups = {name.strip() for name in settings.groups.split(",")} - {""}
+        self._expected_groups = settings.expected_groups()
         self._epoch_key, self._groups_key, self._leases_key = self._keys(
             "epoch", "groups", "leases"
         )
@@ -100,17 +108,26 @@ class RedisBus:
     def _keys(self, *names: str) -> list[str]:
         return [f"{self._prefix}:{name}" for name in names]
 
-    async def open(self, *groups: str) -> str:
-        """Returns the epoch; first makes an empty memory ready, with all groups to keep for."""
-        keys = [self._epoch_key, *self._keys("partitions"), self._groups_key]
-        expected = sorted(self._expected_groups | set(groups))
-        reply = await self._run("open", keys, [str(new_id()), self.partitions, *expected])
-        epoch, partitions = cast("tuple[bytes, int]", reply)
+    async def open(self) -> str:
+        """Returns the epoch's name; see `epoch`."""
+        return (await self.epoch()).name
+
+    async def epoch(self) -> Epoch:
+        """Makes an empty memory ready, with all expected groups to keep for; says it is alive."""
+        keys = [self._epoch_key, *self._keys("partitions"), self._groups_key, *self._keys("life")]
+        reply = await self._run(
+            "open", keys, [str(new_id()), self.partitions, *self._expected_groups]
+        )
+        name, partitions, lacks_ms, evicts = cast(
+            "tuple[bytes, int, int | None, bytes | None]", reply
+        )
+        if evicts:
+            raise BusMismatch(f"the bus would lose events: maxmemory-policy is {evicts.decode()}")
         if partitions != self.partitions:
             raise BusMismatch(
                 f"the bus has {partitions} partitions, BUS_PARTITIONS is {self.partitions}"
             )
-        return epoch.decode()
+        return Epoch(name.decode(), None if lacks_ms is None else lacks_ms / 1000)
 
     async def publish(self, epoch: str, records: Sequence[OutboxRecord]) -> None:
         arguments: list[Argument] = [epoch]
@@ -142,15 +159,17 @@ class RedisBus:
         return [(numbers[stream], entries) for stream, entries in found]
 
     async def hold(
-        self, epoch: str, group: str, member: str, ttl_s: float, newest: int, held: Sequence[Fence]
+        self, epoch: str, group: str, member: str, ttl_s: float, newest: int, held: Iterable[Fence]
     ) -> tuple[int, list[Lease]]:
         """Renew `held`, and take or take over what is free; tokens are above `newest`.
+
+        From now on events are kept for the group.
 
         Returns the fair share of this member, and the leases that it has.
         """
         keys = [
-            *(self._epoch_key, *self._keys(f"members:{group}"), self._leases_key),
-            *(self._places_key, self._tails_key, *self.streams),
+            *(self._epoch_key, self._groups_key, *self._keys(f"members:{group}")),
+            *(self._leases_key, self._places_key, self._tails_key, *self.streams),
         ]
         arguments: list[Argument] = [epoch, group, member, int(ttl_s * 1000), newest]
         for fence in held:
@@ -204,10 +223,28 @@ class RedisBus:
         keys = [self._epoch_key, self._groups_key, self._places_key, *streams]
         return cast("int", await self._run("trim", keys, [epoch, *partitions]))
 
+    async def groups(self) -> Sequence[GroupState]:
+        keys = [self._groups_key, self._places_key, self._tails_key, *self.streams]
+        rows = cast("list[Any]", await self._run("groups", keys, self._keys("members:")))
+        triples = zip(*[iter(rows)] * 3, strict=True)
+        return [GroupState(name.decode(), members, lag) for name, members, lag in triples]
+
+    async def retire(self, group: str) -> bool:
+        """False = it has members, and nothing was done."""
+        keys = [
+            *(self._groups_key, *self._keys(f"members:{group}")),
+            *(self._leases_key, self._places_key),
+        ]
+        return bool(await self._run("retire", keys, [group, self.partitions]))
+
     async def ping(self) -> None:
         with bus_errors():
             async with asyncio.timeout(REQUEST_TIMEOUT_S):
                 await self.redis.ping()
+
+    async def disconnect(self) -> None:
+        """The next call connects anew: perhaps to another server, if ours is none to write to."""
+        await self.redis.connection_pool.disconnect(inuse_connections=False)
 
     async def close(self) -> None:
         await self.redis.aclose()
@@ -258,7 +295,7 @@ def decode(fields: Mapping[bytes, bytes]) -> OutboxRecord:
             payload=fields[b"payload"],
             headers=_headers(fields[b"headers"]),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise Undecodable(f"not an event: {error!r}") from error
 
 

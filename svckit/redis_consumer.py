@@ -120,22 +120,28 @@ class RedisConsumer:
         await self._member.bus.ping()
 
     async def _run_to_its_end(self, session: "_Session") -> None:
-        member = self._member
+        """In a task of its own: one that is failing would swallow that we are cancelled."""
+        running = asyncio.create_task(session.run())
         try:
-            await session.run()
-        except Exception as error:
-            reasons = list(_leaves(error))
-            tokens = [each.newest_token for each in reasons if isinstance(each, Fenced)]
-            member.newest_token = max(member.newest_token, *tokens, 0)
-            is_foreseen = all(isinstance(reason, FORESEEN) for reason in reasons)
-            logger.log(
-                logging.WARNING if is_foreseen else logging.ERROR,
-                "bus_session_ended",
-                extra={"group": member.group, "reasons": [repr(each) for each in reasons]},
-                exc_info=None if is_foreseen else error,
-            )
+            await asyncio.wait([running])
         finally:
+            running.cancel()
+            await asyncio.wait([running])
             session.forget_metrics()
+            if not running.cancelled() and (error := running.exception()):
+                self._take_note(error)
+
+    def _take_note(self, error: BaseException) -> None:
+        member, reasons = self._member, list(_leaves(error))
+        tokens = [each.newest_token for each in reasons if isinstance(each, Fenced)]
+        member.newest_token = max(member.newest_token, *tokens, 0)
+        is_foreseen = all(isinstance(reason, FORESEEN) for reason in reasons)
+        logger.log(
+            logging.WARNING if is_foreseen else logging.ERROR,
+            "bus_session_ended",
+            extra={"group": member.group, "reasons": [repr(each) for each in reasons]},
+            exc_info=None if is_foreseen else error,
+        )
 
 
 class _Session:
@@ -154,7 +160,9 @@ class _Session:
         self._progress = asyncio.Event()
 
     async def run(self) -> None:
-        self._epoch = await self._bus.open(self._group)
+        for bus in (self._bus, self._member.reader):
+            await bus.disconnect()
+        self._epoch = await self._bus.open()
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
             self._delivering = Delivering(
@@ -182,15 +190,16 @@ class _Session:
 
     async def _renew(self) -> None:
         member, asked_at_s = self._member, self._member.clock()
+        held = {partition.fence for partition in self._partitions.values()}
         share, leases = await self._bus.hold(
             self._epoch,
             self._group,
             member.name,
             self._settings.lease_ttl_s,
             member.newest_token,
-            [partition.fence for partition in self._partitions.values()],
+            held,
         )
-        if self._partitions.keys() - {lease.fence.partition for lease in leases}:
+        if held - {lease.fence for lease in leases}:
             raise Fenced
         self._lease_until_s = asked_at_s + self._settings.lease_ttl_s
         for lease in leases:

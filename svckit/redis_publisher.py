@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager, contextmanager
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from svckit.bus import Epoch
 from svckit.errors import Unavailable
 from svckit.outbox import OutboxRecord
 from svckit.redis_bus import BusSettings, RedisBus, bus_errors, connect
@@ -25,10 +26,13 @@ class RedisPublisher:
         with self._noticing_loss():
             await self._bus.publish(self._epoch, records)
 
-    async def epoch(self) -> str:
+    async def epoch(self) -> Epoch:
+        if self._epoch is None:
+            await self._bus.disconnect()
         with self._noticing_loss():
-            self._epoch = await self._bus.open()
-            return self._epoch
+            epoch = await self._bus.epoch()
+            self._epoch = epoch.name
+            return epoch
 
     async def ping(self) -> None:
         """Raises `Unavailable` until there is a connection, and once it is lost."""

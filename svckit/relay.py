@@ -7,8 +7,8 @@ that lost its lease (frozen, cut off) can at worst repeat what its successor pub
 same point and in the same order.
 
 The bus may lose what it took. After a lost connection, and at every take-over, the last minute
-is published again before anything new; when the bus comes back empty (its epoch has changed), all
-that is kept.
+is published again before anything new; when the bus has another memory than the one that was
+filled (its epoch has changed), all that this may lack and that is kept.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from typing import Generic
 
 from prometheus_client import Counter, Gauge
 
-from svckit.bus import Publisher
+from svckit.bus import Epoch, Publisher
 from svckit.outbox import Key, Lease, OutboxRecord, OutboxSource
 
 logger = logging.getLogger(__name__)
@@ -72,6 +72,7 @@ class Relay(Generic[Key]):
         self._renew_at = 0.0
         self._maintain_at = 0.0
         self._may_have_lost = True  # the bus may lack what is marked as published
+        self._epoch: Epoch | None = None  # what the publisher writes to
         self._idle_s = self._settings.poll_min_s
         self._failures = 0
 
@@ -131,27 +132,29 @@ class Relay(Generic[Key]):
         return 0.0 if len(batch) == self._settings.batch_records_max else self._idle_s
 
     async def _publish_again(self) -> bool:
-        """Publish what the bus may lack, in order; False = the lease went away meanwhile."""
-        epoch = await self._bus_epoch()
+        """Publish what the bus may lack, in order; False = lease or epoch went away meanwhile."""
+        await self._look_at_bus()
         lease = await self._held()
         if lease is None:
             return False
-        emptied = epoch is not None and epoch != lease.bus_epoch
-        last_s = None if emptied else self._settings.republish_s
-        count = 0
+        epoch, count = self._epoch, 0
+        last_s: float | None = self._settings.republish_s
+        if epoch is not None and epoch.name != lease.bus_epoch:
+            lacks_s = epoch.lacks_s
+            last_s = None if lacks_s is None else lacks_s + self._settings.republish_s
         async with aclosing(self._outbox.published(last_s)) as batches:
             async for records in batches:
                 lease = await self._held()
-                if lease is None:
+                if lease is None or self._epoch != epoch:
                     return False
                 await self._publish(records)
                 REPUBLISHED.inc(len(records))
                 count += len(records)
-        if epoch is not None and emptied:
-            await self._outbox.set_bus_epoch(lease.token, epoch)
-            self._lease = replace(lease, bus_epoch=epoch)
+        if epoch is not None and epoch.name != lease.bus_epoch:
+            await self._outbox.set_bus_epoch(lease.token, epoch.name)
+            self._lease = replace(lease, bus_epoch=epoch.name)
         self._may_have_lost = False
-        logger.info("relay_published_again", extra={"records": count, "bus_emptied": emptied})
+        logger.info("relay_published_again", extra={"records": count, "last_s": last_s})
         return True
 
     async def _publish(self, records: Sequence[OutboxRecord]) -> None:
@@ -159,10 +162,10 @@ class Relay(Generic[Key]):
             async with asyncio.timeout(self._settings.publish_timeout_s):
                 await self._publisher.publish(records)
 
-    async def _bus_epoch(self) -> str | None:
+    async def _look_at_bus(self) -> None:
         with self._watched():
             async with asyncio.timeout(self._settings.publish_timeout_s):
-                return await self._publisher.epoch()
+                self._epoch = await self._publisher.epoch()
 
     @contextmanager
     def _watched(self) -> Generator[None]:
@@ -196,9 +199,10 @@ class Relay(Generic[Key]):
             self._may_have_lost = True  # the one before us may have died together with the bus
             ACTIVE.set(1)
         self._lease, self._renew_at = lease, renew_at
-        if await self._bus_epoch() not in {None, lease.bus_epoch}:
-            self._may_have_lost = True
         await self._keep_house()
+        await self._look_at_bus()
+        if self._epoch is not None and self._epoch.name != lease.bus_epoch:
+            self._may_have_lost = True
 
     def _let_go(self) -> None:
         if self._lease is not None:

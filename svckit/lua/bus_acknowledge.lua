@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Move a group's places forward, each if the token of its partition's lease is still the one given.
 -- KEYS: epoch, leases, places.
 -- ARGV: epoch, then three for each partition: field '<group>/<partition>', token, place.

@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Copy an entry to the dead letters, if the lease of its partition has still that token.
 -- KEYS: leases, stream of the partition, dead letters.
 -- ARGV: field '<group>/<partition>', token, place, group, error's kind, error's text, most letters.

@@ -18,6 +18,7 @@ from svckit.bus import (
     DeadLetter,
     DeadLetters,
     Fence,
+    Groups,
     Handler,
     Position,
     Publisher,
@@ -51,6 +52,8 @@ class BusEngine(Protocol):
 
     def dead_letters(self) -> DeadLetters: ...
 
+    def groups(self) -> Groups: ...
+
     async def damage(self, partition: int) -> None:
         """Append something that is not an event."""
 
@@ -61,7 +64,7 @@ class BusEngine(Protocol):
         """Break all connections."""
 
     async def empty(self) -> None:
-        """Make the bus forget everything."""
+        """Make the bus forget everything; for the `BusMemorySuite` alone."""
 
 
 def record(lane: str, number: int = 0) -> OutboxRecord:

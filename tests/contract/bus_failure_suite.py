@@ -4,6 +4,7 @@ A subclass in a `test_` file brings the fixture `engine`. Nothing in here knows 
 """
 
 import asyncio
+from contextlib import suppress
 from functools import partial
 
 import pytest
@@ -24,6 +25,10 @@ from tests.contract.bus_engine import (
     running,
 )
 from tests.support.polling import until
+
+
+class Panic(BaseException):
+    """As extensions written in Rust raise it: no `Exception`."""
 
 
 class BusFailureSuite(BusTests):
@@ -155,14 +160,102 @@ class BusFailureSuite(BusTests):
     async def test_one_bad_event_of_a_batch_is_set_aside_alone(
         self, engine: BusEngine, publisher: Publisher
     ) -> None:
-        handler = BatchRecorder(poison=b"7")
+        def ages() -> float:
+            name, labels = "newsfeed_bus_age_seconds_count", {"group": "group"}
+            return REGISTRY.get_sample_value(name, labels) or 0
+
+        handler, before = BatchRecorder(poison=b"7"), ages()
         await publisher.publish([record("lane", number) for number in range(20)])
         async with running(engine.consumer("group", handler, DELIVERY)):
             await until(lambda: len(handler.done()) == 19)
             [letter] = await letters(engine)
         assert [int(e.payload) for e in handler.done()] == [n for n in range(20) if n != 7]
+        assert {event.attempt for event in handler.done()} <= {1, 2}  # alone, after the batch
+        assert ages() - before == 20
         assert letter.event is not None
         assert letter.event.payload == b"7"
+
+    async def test_consumer_survives_cut_connections_without_loss(
+        self, engine: BusEngine, publisher: Publisher
+    ) -> None:
+        handler = Recorder()
+        async with running(engine.consumer("group", handler, DELIVERY)):
+            for count in (20, 40, 60):
+                await publisher.publish(records(["a", "b", "c", "d"], each=5))
+                await until(partial(handler.has, count))
+                await engine.cut()
+                with suppress(Unavailable):
+                    await publisher.epoch()
+                await publisher.epoch()
+        assert handler.clashes == []
+
+    async def test_fenced_handler_starts_over_with_a_higher_token(
+        self, engine: BusEngine, publisher: Publisher
+    ) -> None:
+        far_ahead = 2**52
+
+        async def refuse(event: BusEvent) -> None:
+            if handler.fences[event.partition][-1] <= far_ahead:
+                raise Fenced(far_ahead)
+
+        handler = Recorder(refuse)
+        await publisher.publish([record("lane", number) for number in range(3)])
+        async with running(engine.consumer("group", handler, DELIVERY)):
+            await until(lambda: handler.numbers("lane") == [0, 1, 2])
+        assert await letters(engine) == []
+        assert max(attempt for _, attempt in handler.tries) == 1
+
+    async def test_consumer_that_is_cancelled_while_it_starts_over_ends(
+        self, engine: BusEngine, publisher: Publisher
+    ) -> None:
+        is_dying, may_die = asyncio.Event(), asyncio.Event()
+
+        async def die_slowly(event: BusEvent) -> None:
+            if event.lane == first:
+                await until(lambda: handler.under_way.total() == 2)
+                raise Fenced
+            try:
+                await asyncio.Event().wait()
+            finally:
+                is_dying.set()
+                await may_die.wait()
+
+        [first, second] = lanes_of(0, 2)
+        handler = Recorder(die_slowly)
+        await publisher.publish([record(first), record(second)])
+        consuming = asyncio.create_task(engine.consumer("group", handler, DELIVERY).run())
+        try:
+            await until(is_dying.is_set)
+            consuming.cancel()
+            await asyncio.sleep(0)
+            may_die.set()
+            await until(consuming.done)
+        finally:
+            consuming.cancel()
+            await asyncio.wait([consuming])
+
+    @pytest.mark.parametrize("what", [asyncio.CancelledError, Panic])
+    async def test_handler_that_cancels_itself_or_panics_has_failed(
+        self, engine: BusEngine, publisher: Publisher, what: type[BaseException]
+    ) -> None:
+        async def fail() -> None:
+            raise ValueError
+
+        async def give_up(event: BusEvent) -> None:
+            if event.attempt == 1 and event.payload == b"0":
+                async with asyncio.TaskGroup() as tasks:  # leaves its task marked as cancelled
+                    tasks.create_task(fail())
+            if event.attempt == 1:
+                raise what
+
+        handler = Recorder(give_up)
+        await publisher.publish([record("lane", number) for number in range(3)])
+        async with running(engine.consumer("group", handler, DELIVERY)):
+            await until(lambda: handler.numbers("lane") == [0, 1, 2])
+
+
+class BusMemorySuite(BusTests):
+    """For an engine whose bus can forget: one that tells an epoch."""
 
     async def test_bus_that_forgot_is_filled_again_and_read_from_its_start(
         self, engine: BusEngine, publisher: Publisher
@@ -206,45 +299,3 @@ class BusFailureSuite(BusTests):
             with pytest.raises(Unavailable):
                 await publisher.epoch()
             assert await publisher.epoch() == epoch
-
-    async def test_consumer_survives_cut_connections_without_loss(
-        self, engine: BusEngine, publisher: Publisher
-    ) -> None:
-        handler = Recorder()
-        async with running(engine.consumer("group", handler, DELIVERY)):
-            for count in (20, 40, 60):
-                await publisher.publish(records(["a", "b", "c", "d"], each=5))
-                await until(partial(handler.has, count))
-                await engine.cut()
-                with pytest.raises(Unavailable):
-                    await publisher.epoch()
-                await publisher.epoch()
-        assert handler.clashes == []
-
-    async def test_fenced_handler_starts_over_with_a_higher_token(
-        self, engine: BusEngine, publisher: Publisher
-    ) -> None:
-        far_ahead = 2**52
-
-        async def refuse(event: BusEvent) -> None:
-            if handler.fences[event.partition][-1] <= far_ahead:
-                raise Fenced(far_ahead)
-
-        handler = Recorder(refuse)
-        await publisher.publish([record("lane", number) for number in range(3)])
-        async with running(engine.consumer("group", handler, DELIVERY)):
-            await until(lambda: handler.numbers("lane") == [0, 1, 2])
-        assert await letters(engine) == []
-        assert max(attempt for _, attempt in handler.tries) == 1
-
-    async def test_handler_that_cancels_itself_has_failed(
-        self, engine: BusEngine, publisher: Publisher
-    ) -> None:
-        async def cancel(event: BusEvent) -> None:
-            if event.attempt == 1:
-                raise asyncio.CancelledError
-
-        handler = Recorder(cancel)
-        await publisher.publish([record("lane", number) for number in range(3)])
-        async with running(engine.consumer("group", handler, DELIVERY)):
-            await until(lambda: handler.numbers("lane") == [0, 1, 2])

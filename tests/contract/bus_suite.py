@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from svckit.bus import BusEvent, Publisher, partition_of
+from svckit.bus import BusEvent, GroupIsAlive, Publisher, partition_of
 from svckit.delivery import DeliverySettings
 from svckit.outbox import OutboxRecord
 from tests.contract.bus_engine import (
@@ -176,6 +176,45 @@ class BusSuite(BusTests):
                     return await engine.kept() <= PARTITIONS
 
                 await until(is_trimmed_fully)
+
+    async def test_groups_tell_how_they_stand_and_nothing_is_kept_for_one_that_was_retired(
+        self, engine: BusEngine, publisher: Publisher
+    ) -> None:
+        async def stand() -> dict[str, tuple[int, int]]:
+            return {each.name: (each.members, each.lag) for each in await engine.groups().read()}
+
+        async def is_all_trimmed() -> bool:
+            return await engine.kept() <= PARTITIONS
+
+        engine.expected_groups = ["gone"]
+        async with engine.publisher() as told_of_groups:
+            await told_of_groups.epoch()
+        engine.expected_groups = []
+        handler = Recorder()
+        await publisher.publish(records(["a", "b", "c"], each=10))
+        async with running(engine.consumer("group", handler, DELIVERY)):
+
+            async def are_told() -> bool:
+                return await stand() == {"group": (1, 0), "gone": (0, 30)}
+
+            await until(are_told)
+            with pytest.raises(GroupIsAlive):
+                await engine.groups().retire("group")
+            for _ in range(2):
+                await engine.groups().retire("gone")
+            assert await stand() == {"group": (1, 0)}
+            await until(is_all_trimmed)
+
+    async def test_group_that_comes_back_after_it_was_retired_is_a_new_one(
+        self, engine: BusEngine, publisher: Publisher
+    ) -> None:
+        engine.expected_groups = ["keeps them all"]
+        handler = Recorder()
+        await publisher.publish(records(["a", "b"], each=5))
+        for count in (10, 20):
+            async with running(engine.consumer("group", handler, DELIVERY)):
+                await until(lambda: len(handler.done) == count)  # noqa: B023
+            await engine.groups().retire("group")
 
     async def test_members_share_the_partitions_and_hand_them_over_under_load_without_doubles(
         self, engine: BusEngine, publisher: Publisher

@@ -10,6 +10,7 @@ from svckit.delivery import DeliverySettings
 from svckit.redis_bus import BusSettings, RedisBus
 from svckit.redis_consumer import ConsumerSettings, RedisConsumer
 from svckit.redis_dead_letters import RedisDeadLetters
+from svckit.redis_groups import RedisGroups
 from svckit.redis_publisher import RedisPublisher
 from svckit.settings import Secret
 from tests.contract.bus_engine import PARTITIONS
@@ -57,6 +58,9 @@ class RedisEngine:
 
     def dead_letters(self) -> RedisDeadLetters:
         return RedisDeadLetters(self.bus())
+
+    def groups(self) -> RedisGroups:
+        return RedisGroups(self.bus())
 
     async def damage(self, partition: int) -> None:
         bus = self.bus()

@@ -1,30 +1,27 @@
 """The suites of the event bus on its engines: Redis Streams, on every server that speaks Redis."""
 
-import asyncio
-import json
-import os
-import sys
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from dataclasses import replace
+from typing import cast
 
 import pytest
 
 from devstack.stores import throwaway
-from svckit.bus import BusEvent, Undecodable
-from svckit.redis_bus import START, BusMismatch, Lease, RedisBus, place_of
+from svckit.bus import BusEvent, GroupState, Undecodable
+from svckit.redis_bus import START, BusMismatch, Lease, RedisBus, decode, place_of
 from svckit.redis_consumer import RedisConsumer
-from tests.contract.bus_crash_suite import BusCrashSuite
+from tests.contract.bus_crash_suite import BusCrashSuite, BusFrozenSuite
 from tests.contract.bus_engine import (
     DELIVERY,
     PARTITIONS,
     BatchRecorder,
     Recorder,
     lanes_of,
-    letters,
     record,
     running,
 )
-from tests.contract.bus_failure_suite import BusFailureSuite
+from tests.contract.bus_failure_suite import BusFailureSuite, BusMemorySuite
 from tests.contract.bus_suite import BusSuite
 from tests.contract.redis_engine import QUICK, RedisEngine
 from tests.support.clock import ManualClock
@@ -54,8 +51,22 @@ class TestRedisBusFailures(BusFailureSuite):
     """With handlers that fail, and a bus that does."""
 
 
+class TestRedisBusMemory(BusMemorySuite):
+    """With a memory that goes away."""
+
+
 class TestRedisBusCrashes(BusCrashSuite):
-    """With members that are killed and frozen."""
+    """With members that are killed."""
+
+
+class TestRedisBusFrozen(BusFrozenSuite):
+    """With members that are frozen."""
+
+    @pytest.fixture
+    async def engines(self) -> AsyncIterator[list[RedisEngine]]:
+        async with AsyncExitStack() as stack:
+            urls = [await stack.enter_async_context(throwaway(server_named(n))) for n in SERVERS]
+            yield [RedisEngine(url) for url in urls]
 
 
 class TestRedisLeases:
@@ -67,7 +78,7 @@ class TestRedisLeases:
 
     @pytest.fixture
     async def epoch(self, bus: RedisBus) -> str:
-        return await bus.open("group")
+        return await bus.open()
 
     async def test_shares_are_even_to_one_and_nobody_takes_more(
         self, bus: RedisBus, epoch: str
@@ -134,6 +145,29 @@ class TestRedisLeases:
         [new, *_] = await new_owner()
         assert (new.place, new.lag) == (second, 1)
 
+    async def test_nobody_is_waited_for_until_the_clock_is_where_it_once_was(
+        self, bus: RedisBus, epoch: str, engine: RedisEngine
+    ) -> None:
+        far_ahead_ms = 9_000_000_000_000
+        for partition in range(PARTITIONS):
+            lease = f"5 {far_ahead_ms} dead"
+            await bus.redis.hset(f"{engine.prefix}:leases", f"group/{partition}", lease)
+        await bus.redis.zadd(f"{engine.prefix}:members:group", {"dead": far_ahead_ms})
+
+        async def has_all() -> bool:
+            return len((await bus.hold(epoch, "group", "a", 0.05, 0, []))[1]) == PARTITIONS
+
+        assert not await has_all()
+        await until(has_all)
+
+    async def test_who_has_died_is_no_member(self, bus: RedisBus, epoch: str) -> None:
+        async def has_no_members() -> bool:
+            return await bus.groups() == [GroupState("group", 0, 0)]
+
+        await bus.hold(epoch, "group", "dead", 0.05, 0, [])
+        await until(has_no_members)
+        assert await bus.retire("group")
+
     async def test_number_of_partitions_is_fixed_by_the_first(
         self, bus: RedisBus, engine: RedisEngine
     ) -> None:
@@ -166,6 +200,17 @@ class TestRedisLeases:
         async with running(engine.consumer("group", handler, DELIVERY)):
             await until(lambda: len(handler.done()) == 6)
 
+    async def test_member_whose_own_late_call_took_its_leases_anew_starts_over(
+        self, bus: RedisBus, epoch: str, engine: RedisEngine
+    ) -> None:
+        handler = Recorder()
+        async with running(engine.consumer("group", handler, DELIVERY)):
+            await until(lambda: len(handler.fences) == PARTITIONS)
+            members = await bus.redis.zrange(f"{engine.prefix}:members:group", 0, -1)
+            [member] = cast("list[bytes]", members)
+            await bus.hold(epoch, "group", member.decode(), 60, 0, [])
+            await until(lambda: len(handler.fences[0]) == 2)
+
     async def test_nothing_is_handed_over_once_the_lease_has_run_out(
         self, bus: RedisBus, epoch: str, engine: RedisEngine
     ) -> None:
@@ -185,41 +230,9 @@ class TestRedisLeases:
         assert tokens[b"2"] > tokens[b"1"]
 
 
-async def redrive(url: str, *arguments: str) -> list[str]:
-    """The lines that the command writes."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "svckit.redrive", *arguments),
-        env={**os.environ, "BUS_REDIS_URL": url, "BUS_PARTITIONS": str(PARTITIONS)},
-        stdout=asyncio.subprocess.PIPE,
-    )
-    output, _ = await process.communicate()
-    assert process.returncode == 0
-    return output.decode().splitlines()
-
-
-async def test_command_lists_puts_back_and_drops_dead_letters(server_url: str) -> None:
-    async def fail(event: BusEvent) -> None:
-        raise Undecodable(f"number {event.payload.decode()}")
-
-    engine = RedisEngine(server_url, prefix="bus")
-    handler = Recorder(fail)
-    async with engine.publisher() as publisher, running(engine.consumer("g", handler, DELIVERY)):
-        await publisher.epoch()
-        await publisher.publish([record("lane", number) for number in range(3)])
-
-        async def are_set_aside() -> bool:
-            return len(await letters(engine)) == 3
-
-        await until(are_set_aside)
-    shown = [json.loads(line) for line in await redrive(server_url, "list")]
-    assert [each["text"] for each in shown] == ["number 0", "number 1", "number 2"]
-    assert {(each["group"], each["error"], each["lane"]) for each in shown} == {
-        ("g", "Undecodable", "lane")
-    }
-    assert await redrive(server_url, "drop", "--group", "other") == ["dropped: 0"]
-    assert await redrive(server_url, "redrive", "--group", "g", "--limit", "1") == ["put back: 1"]
-    assert await redrive(server_url, "drop") == ["dropped: 2"]
-    assert await redrive(server_url, "list") == []
-    assert await engine.kept() >= 1
-    await engine.empty()
-    await engine.close()
+@pytest.mark.parametrize("headers", [b"{", b"\xff", b"[]", b"[" * 100_000])
+def test_headers_that_are_none_are_not_an_event(headers: bytes) -> None:
+    fields = {b"id": bytes(16), b"lane": b"", b"type": b"", b"payload": b"", b"headers": b""}
+    assert decode(fields).headers == {}
+    with pytest.raises(Undecodable):
+        decode(fields | {b"headers": headers})

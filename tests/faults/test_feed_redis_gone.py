@@ -26,7 +26,7 @@ from tests.support.own_valkey import OwnValkey, own_valkey
 from tests.support.polling import until
 
 READS_PER_S = READERS / READ_EVERY_S
-GONE_S = 5.0
+GONE_S = 3.0
 ANSWER_S_MAX = 1.0
 ANSWER_S_P99 = 0.5  # from a second after the beginning
 BACK_S_MAX = 15.0  # until windows are back and exact; a build that was broken off holds up for 10 s

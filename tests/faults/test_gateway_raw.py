@@ -23,6 +23,7 @@ from tests.support.user_stack import UserStack
 
 WITHIN_S = 1.0
 HEAD_TIMEOUT_S = 0.5
+KEEP_ALIVE_S = 1  # there is no less
 MEMORY_MIB_MAX = 50
 SENT_AT_ONCE_BYTES = 64 * 1024
 LOGIN = "/v1/auth/login"
@@ -35,6 +36,7 @@ async def stack(user_stack: UserStack, keys_folder: Path) -> AsyncIterator[Gatew
         "USER_SVC_TARGET": user_stack.address,
         "HEAD_TIMEOUT_S": str(HEAD_TIMEOUT_S),
         "WRITE_TIMEOUT_S": "0.5",
+        "KEEP_ALIVE_S": str(KEEP_ALIVE_S),
         "CONNECTIONS_MAX": "60",
     }
     async with open_gateway_stack(keys_folder, **environ) as stack:
@@ -307,7 +309,7 @@ async def test_a_reader_that_takes_no_large_answer(stack: GatewayStack) -> None:
 async def test_an_offer_to_upgrade_is_ignored_and_smuggles_nothing(
     stack: GatewayStack, connection_header: str
 ) -> None:
-    async with stack.connection() as connection:
+    async with stack.connection() as connection, asyncio.timeout(KEEP_ALIVE_S + 4 * WITHIN_S):
         offer = {"connection": connection_header, "upgrade": "h2c", "http2_settings": "AA"}
         first = request_bytes("GET", "/healthz", None, None, **offer)
         await connection.send(first + request_bytes("GET", "/v1/me"))

@@ -7,6 +7,7 @@ import pytest
 
 from devstack import valkey
 from devstack.stores import throwaway
+from feed_svc import engine_store
 from feed_svc.store import FeedRedis, StoreSettings, open_store
 from feed_svc.window_store import WindowStore
 from svckit.settings import Secret
@@ -40,8 +41,10 @@ async def feed_store_settings(
 async def feed_redis(feed_store_settings: StoreSettings) -> AsyncIterator[FeedRedis]:
     """With windows so small that they overflow. Shared: keep apart by new people and fences."""
     settings = replace(feed_store_settings, window_entries_max=SMALL_WINDOW)
-    async with open_store(settings) as redis:
-        yield redis
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(engine_store._OPTIONS, "socket_connect_timeout", PATIENCE_S)
+        async with open_store(settings) as redis:
+            yield redis
 
 
 @pytest.fixture

@@ -47,6 +47,7 @@ class Cli:
             "CONTENT_SVC_PORT": str(free_port()),
             "FEED_SVC_PORT": str(free_port()),
             "GATEWAY_PORT": str(free_port()),
+            "DRAIN_DELAY_S": "0",
         }
         self.environment = {**inherited, **own, **settings}
 
@@ -145,7 +146,12 @@ async def test_no_secret_is_shown_or_readable_by_others(stack: Cli) -> None:
     assert password not in await stack.succeed("status")
     with pytest.raises(asyncpg.InvalidPasswordError):
         await asyncpg.connect(url.replace(password, "newsfeed"))
-    secrets = ("stack.json", "keys/user_tokens.json", "keys/content_svc.json", "keys/page_token_key")
+    secrets = (
+        "stack.json",
+        "keys/user_tokens.json",
+        "keys/content_svc.json",
+        "keys/page_token_key",
+    )
     modes = {name: (stack.data_dir / name).stat().st_mode & 0o077 for name in secrets}
     assert modes == dict.fromkeys(secrets, 0)
     assert '"d"' not in (stack.data_dir / "keys/services.public.json").read_text()
@@ -196,13 +202,13 @@ async def test_a_taken_port_is_named_with_its_holder_and_a_remedy(stack: Cli) ->
 async def test_another_port_moves_the_program_and_tells_those_that_call_it(stack: Cli) -> None:
     before, port = stack.pids(), free_port()
     address = stack.records()["content_svc"].url
-    await stack.succeed("up", CONTENT_SVC_PORT=str(port))
+    stack.environment["CONTENT_SVC_PORT"] = str(port)
+    await stack.succeed("up")
     after = stack.pids()
     moved = {name for name in after if after[name] != before[name]}
     assert moved == {"content_svc", "feed_svc", "gateway"}
     assert not is_free(port)
     assert is_free(int(address.rpartition(":")[2]))
-    await stack.succeed("up")
 
 
 async def test_a_store_whose_port_was_taken_meanwhile_moves(stack: Cli) -> None:
@@ -217,16 +223,27 @@ async def test_a_store_whose_port_was_taken_meanwhile_moves(stack: Cli) -> None:
         await client.newsfeed.kept.insert_one({"number": 43})
 
 
-async def test_two_stacks_run_side_by_side(stack: Cli, tmp_path: Path) -> None:
-    other = Cli(tmp_path / "data")
+@pytest.fixture
+def given(database_dsn: str, redis_url: str, mongodb_url: str) -> dict[str, str]:
+    return {"POSTGRES_DSN": database_dsn, "REDIS_URL": redis_url, "MONGODB_URL": mongodb_url}
+
+
+async def test_stacks_run_side_by_side_also_on_given_stores_which_are_left_alone(
+    stack: Cli, tmp_path: Path, given: dict[str, str]
+) -> None:
+    other, lodger = Cli(tmp_path / "other"), Cli(tmp_path / "lodger", **given)
     before = stack.pids()
     try:
         # Two commands at once on one stack: one works, the other waits and finds it done.
-        outputs = await asyncio.gather(other.succeed("up"), other.succeed("up"))
+        *outputs, lodged = await asyncio.gather(
+            other.succeed("up"), other.succeed("up"), lodger.succeed("up")
+        )
         assert sum(output.count(" started  ") for output in outputs) == len(EVERYTHING)
         assert sum(output.count(" runs  ") for output in outputs) == len(EVERYTHING)
-        urls = {record.url for cli in (stack, other) for record in cli.records().values()}
-        assert len(urls) == 2 * len(EVERYTHING)
+        assert lodged.count(" given  ") == 3
+        assert set(lodger.pids()) == PROGRAMS
+        urls = {record.url for cli in (stack, other, lodger) for record in cli.records().values()}
+        assert len(urls) == 2 * len(EVERYTHING) + len(PROGRAMS)
         stopped = await other.succeed("down")
         assert stopped.index("user_svc") < stopped.index("PostgreSQL")
         assert other.pids() == {}
@@ -234,20 +251,7 @@ async def test_two_stacks_run_side_by_side(stack: Cli, tmp_path: Path) -> None:
         assert stack.pids() == before
         assert (await stack.succeed("status")).count(" runs  ") == len(EVERYTHING)
     finally:
-        await other.succeed("reset", "--yes")
-
-
-@pytest.fixture
-def given(database_dsn: str, redis_url: str, mongodb_url: str) -> dict[str, str]:
-    return {"POSTGRES_DSN": database_dsn, "REDIS_URL": redis_url, "MONGODB_URL": mongodb_url}
-
-
-async def test_given_stores_are_used_and_left_alone(tmp_path: Path, given: dict[str, str]) -> None:
-    cli = Cli(tmp_path / "data", **given)
-    output = await cli.succeed("up")
-    assert output.count(" given  ") == 3
-    assert set(cli.pids()) == PROGRAMS
-    await cli.succeed("reset", "--yes")
+        await asyncio.gather(other.succeed("reset", "--yes"), lodger.succeed("reset", "--yes"))
     async with Redis.from_url(given["REDIS_URL"]) as redis:
         assert await redis.ping()
 
@@ -309,12 +313,15 @@ async def test_a_server_that_ignores_the_request_to_stop_is_killed(
 async def test_reset_asks_first_and_deletes_only_its_own(tmp_path: Path) -> None:
     foreign = Cli(tmp_path)
     (tmp_path / "thesis.txt").write_text("years of work")
-    assert "devstack did not make it" in await foreign.fail("up")
-    assert "There is no stack" in await foreign.fail("reset", "--yes")
     own = Cli(tmp_path / "data")
     own.data_dir.mkdir()
     State(own.data_dir, {}, {}).save()
-    assert "make reset YES=1" in await own.fail("reset")
+    refused = await asyncio.gather(
+        foreign.fail("up"), foreign.fail("reset", "--yes"), own.fail("reset")
+    )
+    assert "devstack did not make it" in refused[0]
+    assert "There is no stack" in refused[1]
+    assert "make reset YES=1" in refused[2]
     assert own.data_dir.exists()
     await own.succeed("reset", "--yes")
     assert not own.data_dir.exists()

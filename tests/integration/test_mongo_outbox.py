@@ -271,8 +271,8 @@ class SlowPublisher:
             if random.random() < 0.1:
                 await asyncio.sleep(0)
 
-    async def epoch(self) -> str | None:
-        return None
+    async def epoch(self) -> None:
+        """It does not forget."""
 
 
 async def write(mongo: Mongo, writer: int) -> None:

@@ -140,6 +140,34 @@ async def test_lease_has_one_owner_expires_and_fences(database: Database) -> Non
     assert third.bus_epoch == "theirs"
 
 
+async def test_mark_under_way_is_waited_for_by_who_takes_the_lease_over(
+    database: Database,
+) -> None:
+    """Or it could mark what its successor has just found not to be published, and relies on."""
+    outbox = PostgresOutbox(database)
+    await append_one(database, "a")
+    [(key, _)] = await outbox.unpublished(1)
+    mine = await outbox.hold_lease("me", -1.0)
+    assert mine is not None
+
+    async def is_held_up(count: int) -> bool:
+        waiting: int = await database.fetchval(
+            "SELECT count(*) FROM pg_stat_activity"
+            " WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        )
+        return waiting == count
+
+    async with database.transaction() as stranger:
+        await stranger.execute("SELECT FROM outbox FOR UPDATE")
+        marking = asyncio.create_task(outbox.mark_published(mine.token, [key]))
+        await until(lambda: is_held_up(1))
+        taking_over = asyncio.create_task(outbox.hold_lease("another", 3600.0))
+        await until(lambda: is_held_up(2))
+    assert await marking
+    assert await taking_over is not None
+    assert await waiting(outbox) == []
+
+
 async def test_published_records_are_read_again_from_the_last_mark_back(
     database: Database,
 ) -> None:

@@ -4,6 +4,8 @@ The fields come from the descriptors: a new one is tested without being listed. 
 refused with a reason and the field's name, never with INTERNAL, and changes nothing.
 """
 
+from copy import deepcopy
+
 import pytest
 from google.protobuf.descriptor import FieldDescriptor, MethodDescriptor
 from google.protobuf.message import Message
@@ -83,31 +85,42 @@ async def client_for(stack: UserStack, method: MethodDescriptor, owner: Person) 
             return stack.service
 
 
-async def with_value(
-    stack: UserStack, rpc: str, field: FieldDescriptor, value: object
-) -> tuple[Client, Message]:
-    """A request that is sensible but for one field, and who may send it."""
+async def sensible(stack: UserStack, rpc: str) -> tuple[Client, Message]:
+    """A request that succeeds, perhaps only once, and who may send it."""
     owner = await stack.sign_up("owner")
     request = await REQUESTS[rpc](stack, owner)
     if rpc == "UserService.GetUser":  # its two fields exclude each other
         request.Clear()
+    return await client_for(stack, METHODS[rpc], owner), request
+
+
+def case_of(
+    good: tuple[Client, Message],
+    field: FieldDescriptor,
+    value: object,
+    expected: str = INVALID_FIELD,
+    name: str = "",
+) -> Case:
+    """The same but for one field."""
+    client, request = good[0], deepcopy(good[1])
     request.ClearField(field.name)
     if field.is_repeated:
         getattr(request, field.name).append(value)
     else:
         setattr(request, field.name, value)
-    return await client_for(stack, METHODS[rpc], owner), request
+    return Case(name or repr(value), client, request.SerializeToString(), expected)
 
 
 @every_field(FieldDescriptor.TYPE_STRING)
 async def test_bad_text(user_stack: UserStack, rpc: str, field: FieldDescriptor) -> None:
     peculiar = PECULIAR.get(f"{rpc.partition('.')[2]}.{field.name}", PECULIAR.get(field.name, {}))
+    good = await sensible(user_stack, rpc)
     cases = []
     for name, pattern in BAD.items():
         value = pattern.replace("{}", GOOD[field.name])
-        client, request = await with_value(user_stack, rpc, field, value)
         expected = peculiar.get(name, INVALID_FIELD)
-        cases.append(Case(name, client, request.SerializeToString(), expected))
+        fresh = await sensible(user_stack, rpc) if expected == OK else good
+        cases.append(case_of(fresh, field, value, expected, name))
     named = f"{field.name}[0]" if field.is_repeated else field.name
     if rpc == "UserService.GetUser" and field.name == "username":
         empty = cases.pop(0)
@@ -117,10 +130,9 @@ async def test_bad_text(user_stack: UserStack, rpc: str, field: FieldDescriptor)
 
 @every_field(FieldDescriptor.TYPE_STRING)
 async def test_text_that_is_none(user_stack: UserStack, rpc: str, field: FieldDescriptor) -> None:
-    client, request = await with_value(user_stack, rpc, field, "@@@")
-    data = request.SerializeToString()
+    text = case_of(await sensible(user_stack, rpc), field, "@@@")
     cases = [
-        Case(name, client, data.replace(b"@@@", raw), "INVALID_ARGUMENT INVALID_MESSAGE")
+        Case(name, text.client, text.data.replace(b"@@@", raw), "INVALID_ARGUMENT INVALID_MESSAGE")
         for name, raw in NO_UTF8.items()
     ]
     await check(user_stack, rpc, cases, "")
@@ -139,21 +151,21 @@ async def test_bytes_that_are_no_message(user_stack: UserStack, rpc: str) -> Non
 @every_field(FieldDescriptor.TYPE_INT32)
 async def test_bad_numbers(user_stack: UserStack, rpc: str, field: FieldDescriptor) -> None:
     assert field.name == "page_size"
-    cases = []
-    for value in (-1, -(2**31), 0, 1, 10**9, 2**31 - 1):
-        client, request = await with_value(user_stack, rpc, field, value)
-        expected = OK if value >= 0 else INVALID_FIELD
-        cases.append(Case(str(value), client, request.SerializeToString(), expected))
+    good = await sensible(user_stack, rpc)
+    cases = [
+        case_of(good, field, value, OK if value >= 0 else INVALID_FIELD)
+        for value in (-1, -(2**31), 0, 1, 10**9, 2**31 - 1)
+    ]
     await check(user_stack, rpc, cases, "page_size")
 
 
 @every_field(FieldDescriptor.TYPE_ENUM)
 async def test_bad_enums(user_stack: UserStack, rpc: str, field: FieldDescriptor) -> None:
+    good = await sensible(user_stack, rpc)
     cases = []
     for value in (-1, 0, 4, 99, 2**31 - 1):
-        client, request = await with_value(user_stack, rpc, field, value)
         expected = OK if value == 0 and rpc == "UserService.ListUsers" else INVALID_FIELD
-        cases.append(Case(str(value), client, request.SerializeToString(), expected))
+        cases.append(case_of(good, field, value, expected))
     await check(user_stack, rpc, cases, field.name)
 
 
@@ -166,10 +178,9 @@ BAD_BYTES = {
 
 @every_field(FieldDescriptor.TYPE_BYTES)
 async def test_bad_bytes(user_stack: UserStack, rpc: str, field: FieldDescriptor) -> None:
-    cases = []
-    for length in BAD_BYTES[f"{rpc.partition('.')[2]}.{field.name}"]:
-        client, request = await with_value(user_stack, rpc, field, bytes(length))
-        cases.append(Case(str(length), client, request.SerializeToString(), INVALID_FIELD))
+    good = await sensible(user_stack, rpc)
+    lengths = BAD_BYTES[f"{rpc.partition('.')[2]}.{field.name}"]
+    cases = [case_of(good, field, bytes(length), name=str(length)) for length in lengths]
     await check(user_stack, rpc, cases, field.name)
 
 

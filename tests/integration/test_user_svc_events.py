@@ -191,7 +191,7 @@ class InMemoryBus:
         for record in records:
             self.records.setdefault(str(record.event_id), record)
 
-    async def epoch(self) -> str | None:
+    async def epoch(self) -> None:
         return None
 
 

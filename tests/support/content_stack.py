@@ -208,6 +208,7 @@ async def open_content_stack(
         "CONTENT_MONGODB_DB": f"test_{uuid.uuid4().hex}",
         "BUS_REDIS_URL": "redis://127.0.0.1:1/0",  # nobody: events stay in the outbox
         "BIND_HOST": "127.0.0.1",
+        "DRAIN_DELAY_S": "0",
         "SERVICE_KEY_FILE": str(own_keys_file),
         "SERVICE_JWKS_FILE": str(folder / "services.json"),
         "PAGE_TOKEN_KEY": "0123456789abcdef" * 2,

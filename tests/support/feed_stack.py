@@ -231,6 +231,7 @@ async def open_feed_stack(
         "REDIS_URL": redis_url,
         "BUS_REDIS_URL": bus_url,
         "BIND_HOST": "127.0.0.1",
+        "DRAIN_DELAY_S": "0",
         "SERVICE_KEY_FILE": str(own_keys_file),
         "SERVICE_JWKS_FILE": str(folder / "services.json"),
         "PAGE_TOKEN_KEY": PAGE_TOKEN_KEY,

@@ -18,16 +18,15 @@ from google.protobuf.descriptor import ServiceDescriptor
 
 from gateway.app import App, open_app
 from gateway.settings import Settings
-from svckit.keys import StaticKeys, ensure_key_file, write_public_set
+from svckit.health import require_serving
+from svckit.keys import StaticKeys
 from svckit.server import Server, ServerSettings
 from svckit.settings import load
 from svckit.tokens import TokenVerifier
 from tests.support.polling import until
 from tests.support.rpc import Servicer
-from tests.support.user_stack import SERVICE as OTHER_SERVICE
-from tests.support.user_stack import UserStack, in_background
+from tests.support.user_stack import GATEWAY, UserStack, in_background
 
-SERVICE = "gateway"
 ANSWER_TIMEOUT_S = 10.0
 
 
@@ -170,17 +169,12 @@ class GatewayStack:
 @asynccontextmanager
 async def open_gateway_stack(folder: Path, **environ: str) -> AsyncIterator[GatewayStack]:
     """`folder` has the keys of all services; limits are off unless `environ` says otherwise."""
-    own_key = folder / f"{SERVICE}.json"
-    if not own_key.exists():
-        ensure_key_file(own_key, f"{SERVICE}.")
-        # Who runs already reads the file again within a second.
-        write_public_set([folder / f"{OTHER_SERVICE}.json", own_key], folder / "services.json")
     settings = load(
         Settings,
         {
             "BIND_HOST": "127.0.0.1",
             "GATEWAY_PORT": "0",
-            "SERVICE_KEY_FILE": str(own_key),
+            "SERVICE_KEY_FILE": str(folder / f"{GATEWAY}.json"),
             "SERVICE_JWKS_FILE": str(folder / "services.json"),
             "DRAIN_DELAY_S": "0",
             "RATE_LIMIT_PERSON": "0",
@@ -189,6 +183,8 @@ async def open_gateway_stack(folder: Path, **environ: str) -> AsyncIterator[Gate
             **environ,
         },
     )
+    # Who is not well when first looked at is looked at again only a second later.
+    await until(lambda: _serves(environ["USER_SVC_TARGET"]))
     async with open_app(settings) as app:
         keys, revocations = app.identity.background()
         async with (
@@ -200,6 +196,14 @@ async def open_gateway_stack(folder: Path, **environ: str) -> AsyncIterator[Gate
             stack = GatewayStack(app)
             await until(stack.sees_user_svc)
             yield stack
+
+
+async def _serves(target: str) -> bool:
+    try:
+        await require_serving(target)
+    except ConnectionError:
+        return False
+    return True
 
 
 @asynccontextmanager

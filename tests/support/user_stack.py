@@ -40,6 +40,7 @@ from user_svc.settings import Settings
 
 PASSWORD = "correct horse battery"  # everybody's
 SERVICE = "feed_svc"
+GATEWAY = "gateway"
 
 _TABLES = """
 SELECT relname::text FROM pg_class
@@ -191,14 +192,16 @@ async def open_user_stack(
 ) -> AsyncIterator[UserStack]:
     """On a database of its own. Passwords are hashed cheaply: no test here is about that."""
     dsn = await _make_database(postgres_dsn)
-    service_keys_file = folder / f"{SERVICE}.json"
+    service_keys_file, gateway_keys_file = folder / f"{SERVICE}.json", folder / f"{GATEWAY}.json"
     ensure_key_file(folder / "people.json", "people.")
     ensure_key_file(service_keys_file, f"{SERVICE}.")
-    write_public_set([service_keys_file], folder / "services.json")
+    ensure_key_file(gateway_keys_file, f"{GATEWAY}.")
+    write_public_set([service_keys_file, gateway_keys_file], folder / "services.json")
     environ = {
         "POSTGRES_DSN": dsn,
         "BUS_REDIS_URL": "redis://127.0.0.1:1/0",  # nobody: events stay in the outbox
         "BIND_HOST": "127.0.0.1",
+        "DRAIN_DELAY_S": "0",
         "USER_TOKEN_KEYS_FILE": str(folder / "people.json"),
         "SERVICE_JWKS_FILE": str(folder / "services.json"),
         "PAGE_TOKEN_KEY": "0123456789abcdef" * 2,

@@ -1,12 +1,14 @@
 """The relay against an outbox and a bus in memory, turn by turn, on a clock that the test moves."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
 import pytest
+from prometheus_client import REGISTRY
 
+from svckit.bus import Epoch
 from svckit.outbox import Backlog, Lease, OutboxRecord
 from svckit.relay import Relay, RelaySettings
 from tests.support.clock import ManualClock
@@ -89,11 +91,12 @@ class MemoryOutbox:
 class MemoryBus:
     """A `Publisher` that writes down the numbers of the events it takes."""
 
-    memory: str | None = "first"
+    memory: Epoch | None = Epoch("first", None)  # noqa: RUF009 it is frozen
     taken: list[int] = field(default_factory=list)
     broken: bool = False
     calls: int = 0
     frozen: asyncio.Event | None = None
+    after_publish: Callable[[], None] = lambda: None
 
     async def publish(self, records: Sequence[OutboxRecord]) -> None:
         if self.frozen is not None:
@@ -102,8 +105,9 @@ class MemoryBus:
             self.taken.append(records[0].event_id.int)  # some were taken, then it broke
             raise ConnectionResetError
         self.taken += [record.event_id.int for record in records]
+        self.after_publish()
 
-    async def epoch(self) -> str | None:
+    async def epoch(self) -> Epoch | None:
         self.calls += 1
         if self.broken:
             raise ConnectionResetError
@@ -184,7 +188,7 @@ async def test_changed_epoch_repeats_all_that_is_kept_once(
         await settle(relay)
         clock.now_s += 3600
     bus.taken.clear()
-    bus.memory = "second"
+    bus.memory = Epoch("second", None)
     clock.now_s += SETTINGS.lease_renew_s
     outbox.add(1)
 
@@ -196,6 +200,46 @@ async def test_changed_epoch_repeats_all_that_is_kept_once(
     assert outbox.bus_epoch == "second"
 
 
+async def test_older_memory_is_given_what_it_lacks_and_the_minute_before(
+    relay: Relay[int], outbox: MemoryOutbox, bus: MemoryBus, clock: ManualClock
+) -> None:
+    for _ in range(4):
+        outbox.add(1)
+        await settle(relay)
+        clock.now_s += 100
+    bus.taken.clear()
+    bus.memory = Epoch("first, an old copy", 150)
+    outbox.add(1)
+
+    await settle(relay)
+    clock.now_s += SETTINGS.lease_renew_s
+    await settle(relay)
+
+    assert bus.taken == [1, 2, 3, 4]
+    assert outbox.bus_epoch == "first, an old copy"
+
+
+async def test_bus_that_forgets_while_it_is_filled_is_filled_from_the_start(
+    relay: Relay[int], outbox: MemoryOutbox, bus: MemoryBus, clock: ManualClock
+) -> None:
+    def forget() -> None:
+        clock.now_s += SETTINGS.lease_renew_s
+        if bus.memory == Epoch("second", None) and len(bus.taken) == 2:
+            bus.taken.clear()
+            bus.memory = Epoch("third", None)
+
+    outbox.add(4)
+    await settle(relay)
+    bus.taken.clear()
+    bus.memory, bus.after_publish = Epoch("second", None), forget
+    clock.now_s += SETTINGS.lease_renew_s
+    outbox.add(1)
+    await settle(relay)
+
+    assert bus.taken == [0, 1, 2, 3, 4]
+    assert outbox.bus_epoch == "third"
+
+
 async def test_repeating_all_starts_over_when_it_was_interrupted(
     relay: Relay[int], outbox: MemoryOutbox, bus: MemoryBus, clock: ManualClock
 ) -> None:
@@ -204,7 +248,7 @@ async def test_repeating_all_starts_over_when_it_was_interrupted(
     clock.now_s += 3600
     outbox.add(2)
     await settle(relay)
-    bus.memory, bus.broken = "second", True
+    bus.memory, bus.broken = Epoch("second", None), True
     clock.now_s += SETTINGS.lease_renew_s
     await relay.turn()
     bus.taken.clear()
@@ -281,6 +325,18 @@ async def test_bus_that_does_not_answer_holds_nothing_up(
     async with asyncio.timeout(5):
         await relay.turn()
     assert outbox.rows[0].published_at is None
+
+
+async def test_what_waits_is_told_while_the_bus_is_away(
+    relay: Relay[int], outbox: MemoryOutbox, bus: MemoryBus, clock: ManualClock
+) -> None:
+    await settle(relay)
+    bus.broken = True
+    outbox.add(3)
+    clock.now_s += SETTINGS.lease_renew_s
+    await settle(relay)
+
+    assert REGISTRY.get_sample_value("newsfeed_outbox_unpublished_rows") == 3
 
 
 async def test_failing_maintenance_does_not_stop_delivery(
