@@ -68,6 +68,7 @@ async def open_app(
     await migrate_when_there(lambda: migrate(mongo_settings, [OUTBOX_COMPONENT, COMPONENT]))
     now_ms = clock_ms or _now_ms
     async with open_mongo(mongo_settings) as mongo:
+        # Where it does not run (role `api`), an event waits for the next look of the one that does.
         relay = Relay(MongoOutbox(mongo), publisher)
         changes = Changes(mongo, relay.nudge)
         post_store, comment_store = PostStore(mongo), CommentStore(mongo)

@@ -5,6 +5,9 @@ were in the way) or from the database itself, where each call stands alone. Ever
 the search for a server, a call, a whole transaction with its repetitions. What comes out of a
 failure is an error of `svckit.errors` or a `DuplicateKey`.
 
+The way to the driver is one: `Collection` → `Mongo.do`; in a transaction `Collection` →
+`Transaction.step` → `Mongo.do`, since a call there must not be left alone when its caller goes.
+
 Writes are acknowledged by a majority, so what was acknowledged outlives any one server. Opening
 does not connect: a service starts without its database, and finds it again after an outage.
 UUIDs are stored as 16 bytes, moments come back with their time zone.

@@ -34,11 +34,6 @@ class RedisPublisher:
             self._epoch = epoch.name
             return epoch
 
-    async def ping(self) -> None:
-        """Raises `Unavailable` until there is a connection, and once it is lost."""
-        if self._epoch is None:
-            raise Unavailable(dependency="bus")
-
     async def close(self) -> None:
         await self._bus.close()
 

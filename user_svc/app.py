@@ -59,6 +59,7 @@ async def open_app(settings: Settings, publisher: Publisher) -> AsyncGenerator[A
     keys = SigningKeys(settings.user_keys_file)
     async with open_database(settings.postgres, NAME) as database:
         passwords = Passwords(settings.password_threads, settings.passwords_waiting_max)
+        # Where it does not run (role `api`), an event waits for the next look of the one that does.
         relay = Relay(PostgresOutbox(database), publisher)
         changes = Changes(database, relay.nudge)
         people, session_store = PeopleStore(database), SessionStore(database)

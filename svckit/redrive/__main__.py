@@ -35,7 +35,9 @@ async def _run(settings: BusSettings, parsed: argparse.Namespace) -> None:
     bus = RedisBus(settings)
     try:
         letters = RedisDeadLetters(bus)
-        chosen = await _choose(letters, parsed.group, parsed.limit)
+        chosen = await _choose(
+            letters, parsed.group, parsed.limit, with_event=parsed.command == "redrive"
+        )
         if parsed.command == "list":
             sys.stdout.writelines(_line(letter) for letter in chosen)
         elif parsed.command == "redrive":
@@ -46,13 +48,16 @@ async def _run(settings: BusSettings, parsed: argparse.Namespace) -> None:
         await bus.close()
 
 
-async def _choose(letters: DeadLetters, group: str | None, limit: int) -> list[DeadLetter]:
+async def _choose(
+    letters: DeadLetters, group: str | None, limit: int, *, with_event: bool
+) -> list[DeadLetter]:
+    """The oldest; `with_event`: of those that can be put back."""
     chosen: list[DeadLetter] = []
     async with aclosing(letters.read()) as all_letters:
         async for letter in all_letters:
             if len(chosen) == limit:
                 break
-            if group in {None, letter.group}:
+            if group in {None, letter.group} and (letter.event or not with_event):
                 chosen.append(letter)
     return chosen
 
