@@ -69,6 +69,7 @@ async def site(
                 people=replace(people, address=user_svc.address),
             ),
             keys_folder,
+            is_patient=False,
         ) as stack,
     ):
         yield Site(stack, user_svc, content_svc)

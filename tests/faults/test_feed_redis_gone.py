@@ -50,7 +50,7 @@ async def site(
         own_valkey(tmp_path_factory.mktemp("valkey")) as redis,
         gate_before(redis.port) as gate,
         open_feed_stack(
-            f"redis://{gate.address}/0", redis_url, content_stack, keys_folder
+            f"redis://{gate.address}/0", redis_url, content_stack, keys_folder, is_patient=False
         ) as stack,
     ):
         yield Site(redis, gate, stack)

@@ -21,18 +21,14 @@ from feed_svc import (
     clients,
     fanout,
     home,
-    store,
     tiers,
     window_store,
 )
 from feed_svc.app import App, open_app, servicers
 from feed_svc.settings import Settings
-from feed_svc.store import FeedRedis
-from svckit import patience
 from svckit.client import ServiceChannel
 from svckit.identity import Identity
 from svckit.keys import SigningKeys
-from svckit.patience import Patience
 from svckit.redis_consumer import RedisConsumer
 from svckit.redis_publisher import open_publisher
 from svckit.relay import Relay
@@ -42,7 +38,7 @@ from svckit.tokens import ServiceTokenSource
 from tests.property.bus_tricks import BusTricks
 from tests.property.workers import HASTY, Slowness, Workers
 from tests.support.content_stack import ContentStack, open_content_stack
-from tests.support.feed_stack import AgeClock
+from tests.support.feed_stack import AgeClock, patient
 from tests.support.user_stack import SERVICE, UserStack, in_background, open_user_stack
 from user_svc import model as user_model
 
@@ -60,7 +56,6 @@ SMALL = (
     (clients, "POSTS_PER_ANSWER_MAX", 3),
     (user_model, "STREAM_CHUNK_IDS", 3),
 )
-PATIENCE_S = 5.0
 PARTITIONS = 4
 SETTINGS = {
     "BIND_HOST": "127.0.0.1",
@@ -95,15 +90,6 @@ class System:
     age_clock: AgeClock
 
 
-def _be_patient(patch: pytest.MonkeyPatch) -> None:
-    """A busy machine is no mistake: nobody gives up on others because they are slow."""
-    limit = Patience.limit
-    patch.setattr(patience, "SHORT_S", PATIENCE_S)
-    patch.setattr(Patience, "limit", lambda service, *_: limit(service, PATIENCE_S))
-    patch.setattr(store, "WRITE_TIMEOUT_S", PATIENCE_S)
-    patch.setattr(FeedRedis.run, "__defaults__", (PATIENCE_S,))
-
-
 @asynccontextmanager
 async def open_system(stores: Stores, folder: Path) -> AsyncIterator[System]:
     """`folder` is for keys."""
@@ -112,7 +98,7 @@ async def open_system(stores: Stores, folder: Path) -> AsyncIterator[System]:
         patch = stack.enter_context(pytest.MonkeyPatch.context())
         for module, name, value in SMALL:
             patch.setattr(module, name, value)
-        _be_patient(patch)
+        stack.enter_context(patient())
         people = await enter(open_user_stack(stores.postgres_dsn, folder))
         contents = await enter(open_content_stack(stores.mongodb_url, people, folder))
         own_keys_file = folder / f"{SERVICE}.json"

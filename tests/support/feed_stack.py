@@ -6,26 +6,31 @@ as it does in production; `settle` waits until it has. The Redis of the feeds is
 
 import time
 import uuid
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import grpc
+import pytest
 from newsfeed.feed.v1 import feed_service_pb2 as pb
 from newsfeed.feed.v1.feed_service_pb2_grpc import FeedServiceStub
 from newsfeed.user.v1 import user_service_pb2 as user_pb
 
+from feed_svc import store
 from feed_svc.app import App, open_app, servicers
 from feed_svc.consumer import GROUP
 from feed_svc.model import UserId, WindowInfo, WindowState
 from feed_svc.settings import Settings
+from feed_svc.store import FeedRedis
+from svckit import patience
 from svckit.client import ServiceChannel
 from svckit.identity import Identity
 from svckit.keys import SigningKeys
 from svckit.mongo_outbox import MongoOutbox
 from svckit.outbox import OutboxSource
+from svckit.patience import Patience
 from svckit.postgres_outbox import PostgresOutbox
 from svckit.redis_bus import BusSettings, RedisBus
 from svckit.redis_consumer import ConsumerSettings, RedisConsumer
@@ -44,6 +49,7 @@ if TYPE_CHECKING:
 
 PAGE_TOKEN_KEY = "0123456789abcdef" * 2  # that of the other two
 SETTLE_TIMEOUT_S = 30.0
+PATIENCE_S = 5.0
 MEMORY_AGE_S = 10.0  # longer than anything is kept in memory
 QUICK = ConsumerSettings(acknowledge_every_s=0.005)
 BUSY = RelaySettings(poll_min_s=0.002, poll_max_s=0.02)
@@ -212,6 +218,18 @@ class FeedStack:
         await until(is_ready)
 
 
+@contextmanager
+def patient() -> Iterator[None]:
+    """A busy machine is no mistake: nobody gives up on others because they are slow."""
+    limit = Patience.limit
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(patience, "SHORT_S", PATIENCE_S)
+        patch.setattr(Patience, "limit", lambda service, *_: limit(service, PATIENCE_S))
+        patch.setattr(store, "WRITE_TIMEOUT_S", PATIENCE_S)
+        patch.setattr(FeedRedis.run, "__defaults__", (PATIENCE_S,))
+        yield
+
+
 @asynccontextmanager
 async def open_feed_stack(
     redis_url: str,
@@ -220,11 +238,13 @@ async def open_feed_stack(
     folder: Path,
     *,
     has_traffic: bool = True,
+    is_patient: bool = True,
     **environment: str,
 ) -> AsyncIterator[FeedStack]:
     """`folder` is the one with the keys of the other two; `environment` is told to feed_svc.
 
-    Of the stacks on the same two services only one can have traffic.
+    Of the stacks on the same two services only one can have traffic. Where it is the matter how
+    long others are waited for, it must not be patient.
     """
     own_keys_file = folder / f"{SERVICE}.json"
     environ = {
@@ -244,6 +264,8 @@ async def open_feed_stack(
     age_clock = AgeClock()
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
+        if is_patient:
+            stack.enter_context(patient())
         user_svc = await enter(ServiceChannel(settings.user_svc_target, token))
         content_svc = await enter(ServiceChannel(settings.content_svc_target, token))
         app = await enter(open_app(settings, user_svc, content_svc, age_clock_s=age_clock))
