@@ -26,6 +26,7 @@ from svckit.ids import ID_BYTES, Clock, pack_ids, unpack_ids
 from svckit.patience import Patience
 
 PAGE_TIMEOUT_S = 0.3
+ANSWER_TIMEOUT_S = 1.5  # for who can't do without it
 KNOWN_AGE_S_MAX = 3600.0
 KNOWN_VIEWERS_MAX = 20_000
 KNOWN_BYTES_MAX = 500_000 * ID_BYTES  # of hidden people, of all viewers together
@@ -67,7 +68,7 @@ class People:
             request = pb.BatchGetRelationshipsRequest(
                 viewer_id=str(viewer_id), user_ids=pack_ids(asked)
             )
-            async with self._patience.limit():
+            async with self._patience.limit(ANSWER_TIMEOUT_S):
                 response = await self._graph.BatchGetRelationships(request)
             for other_id, found in zip(asked, response.relationships, strict=True):
                 is_blocked = found.is_blocking or found.is_blocked_by
@@ -78,7 +79,7 @@ class People:
         """Those of the names that are somebody's, in their order."""
         if not names:
             return ()
-        async with self._patience.limit():
+        async with self._patience.limit(ANSWER_TIMEOUT_S):
             response = await self._users.BatchGetUsers(
                 pb.BatchGetUsersRequest(usernames=[name.lower() for name in names])
             )

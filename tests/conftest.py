@@ -7,6 +7,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
+from content_svc import clients
 from devstack import mongo, postgres, valkey
 from devstack.stores import throwaway
 from tests.support.content_stack import ContentStack, open_content_stack
@@ -63,9 +64,11 @@ async def user_stack(postgres_dsn: str, keys_folder: Path) -> AsyncIterator[User
 async def content_stack(
     mongodb_url: str, user_stack: UserStack, keys_folder: Path
 ) -> AsyncIterator[ContentStack]:
-    """Beside the user_svc of the same file."""
-    async with open_content_stack(mongodb_url, user_stack, keys_folder) as stack:
-        yield stack
+    """Beside the user_svc of the same file, for which it waits as long as a busy machine takes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(clients, "PAGE_TIMEOUT_S", clients.ANSWER_TIMEOUT_S)
+        async with open_content_stack(mongodb_url, user_stack, keys_folder) as stack:
+            yield stack
 
 
 @pytest.fixture(scope="module")
