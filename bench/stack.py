@@ -71,8 +71,8 @@ class Bench:
 
     def service_token(self) -> str:
         """Good for 5 minutes."""
-        keys = SigningKeys(self._keys / f"{USER_SVC}.json")
-        return ServiceTokenSource(keys, USER_SVC).token()
+        keys = SigningKeys(self._keys / f"{FEED_SVC}.json")
+        return ServiceTokenSource(keys, FEED_SVC).token()
 
     @asynccontextmanager
     async def run(self, name: str = USER_SVC, **environment: str) -> AsyncIterator[Running]:

@@ -292,7 +292,7 @@ async def run(names: Sequence[str], seconds: float) -> int:
 
 async def _hunt_apart(mistake: Mistake, stores: Stores, seconds: float) -> Outcome:
     """In a process that has the mistake."""
-    with _made(mistake) as folder:
+    with made(mistake) as folder:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-P", "-m", __spec__.name, "--hunt-in", json.dumps(asdict(stores))),
             *("--seconds", str(seconds)),
@@ -307,7 +307,7 @@ async def _hunt_apart(mistake: Mistake, stores: Stores, seconds: float) -> Outco
 
 
 @contextmanager
-def _made(mistake: Mistake) -> Iterator[Path]:
+def made(mistake: Mistake) -> Iterator[Path]:
     """A folder with the packages that have it."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
