@@ -6,10 +6,10 @@ bin := .venv/bin
 python := $(bin)/python
 contract := $(wildcard protos/*.py protos/newsfeed/*/v1/*.proto)
 
-.PHONY: help setup up down status logs reset redrive test test-long test-mistakes fuzz check lint format bench bench-quick explain
+.PHONY: help setup up down status logs reset redrive test test-long test-mistakes test-content-mistakes fuzz check lint format bench bench-quick explain
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-21s %s\n", $$1, $$2 }' Makefile
 
 setup: .venv/.complete ## make .venv (Python 3.11+ and pip are enough)
 
@@ -38,7 +38,7 @@ redrive: setup ## put events that were set aside back on the bus
 test: setup ## every test, with stores of its own
 	$(python) -m pytest
 
-test-long: setup ## 40 minutes of looking for a home feed that is not the truth
+test-long: setup ## 40 minutes of looking for a home feed that is not the truth, 40 for a post
 	ORACLE_SECONDS=2400 $(python) -m pytest tests/property
 
 fuzz: setup ## 10,000 calls made up from the API's document (CASES=number SEED=number)
@@ -46,6 +46,9 @@ fuzz: setup ## 10,000 calls made up from the API's document (CASES=number SEED=n
 
 test-mistakes: setup ## does that look find seeded mistakes? (NAMES=words: those alone)
 	$(python) -m tests.property.mistakes $(NAMES)
+
+test-content-mistakes: setup ## the same of the look at posts and their events
+	$(python) -m tests.property.content_mistakes $(NAMES)
 
 check: lint test ## what CI runs: format, lint, types, contract, tests
 
