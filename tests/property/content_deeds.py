@@ -1,14 +1,16 @@
-"""What people ask of content_svc, drawn by number: the same seed gives the same deeds.
+"""What people ask of content_svc, drawn by number.
 
-A deed is a person and a request. Most deeds of a burst are about a few posts, so that they get into
-each other's way; some send again what was sent before, or want an id that is somebody else's. Texts
-and places on the map are given once: whoever sees one knows whose deed it was.
+The same seed gives the same deeds, as long as the same comes of them. A deed is a person and a
+request. Most deeds of a burst are about a few posts, so that they get into each other's way; some
+send again what was sent before, or want an id that is somebody else's. Texts and places on the map
+are given once: whoever sees one knows whose deed it was.
 """
 
 import math
 import random
 import re
 import uuid
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -37,7 +39,7 @@ UNKNOWN = frozenset({"DEPENDENCY_UNAVAILABLE", LATE})
 WORDS = ("alpha", "beta", "gamma")
 TAGS = ("red", "green", "blue")
 IN_PLAY = 25
-GONE_SHARE = 0.1
+FORGOTTEN_SHARE = 0.8  # of what is gone
 HOT_SHARE = 0.8
 STORM_SHARE = 0.2
 OWNERS_SHARE = 0.8
@@ -130,7 +132,6 @@ class Draw:
         self.posts: list[pb.CreatePostRequest] = []
         self._comments: list[pb.CreateCommentRequest] = []
         self._owners: dict[str, str] = {}  # by post or comment, who wanted the id first
-        self._gone: set[str] = set()
         self._hot: list[str] = []
         self._weights: dict[Callable[[], Request], int] = {
             self._publish: 8,
@@ -146,9 +147,7 @@ class Draw:
         }
 
     def burst(self) -> list[Deed]:
-        """What many do at once; little of it is about what is gone."""
-        self.posts = [each for each in self.posts if self._is_in_play(each.post_id)]
-        self._comments = [each for each in self._comments if self._is_in_play(each.post_id)]
+        """What many do at once."""
         in_play = [post.post_id for post in self.posts[-IN_PLAY:]]
         self._hot = self.random.sample(in_play, min(len(in_play), self.random.randint(1, 3)))
         kinds, weights = [*self._weights], [*self._weights.values()]
@@ -161,12 +160,15 @@ class Draw:
                 deed.patience_s = self.random.uniform(*PATIENCE_S)
         return deeds
 
-    def _is_in_play(self, post_id: str) -> bool:
-        return post_id not in self._gone or self.random.random() < GONE_SHARE
+    def narrow(self, post_ids: Collection[str]) -> None:
+        """From now on most is about these."""
+        gone = {each.post_id for each in self.posts if each.post_id not in post_ids}
+        gone = {each for each in sorted(gone) if self.random.random() < FORGOTTEN_SHARE}
+        self.posts = [each for each in self.posts if each.post_id not in gone]
+        self._comments = [each for each in self._comments if each.post_id not in gone]
 
     def leave(self) -> Deed:
         user_id = self.random.choice(self.people).user_id
-        self._gone |= {made_id for made_id, owner_id in self._owners.items() if owner_id == user_id}
         return Deed(user_id, user_pb.DeleteUserRequest(user_id=user_id))
 
     def _deed(self, request: Request) -> Deed:
@@ -183,7 +185,6 @@ class Draw:
                 who = self._owner(request.post_id, who)
             case pb.DeletePostRequest():
                 who = self._owner(request.post_id, self.moderator_id)
-                self._gone.add(request.post_id)
             case pb.DeleteCommentRequest():
                 who = self._owner(request.comment_id, self.random.choice([who, self.moderator_id]))
         return Deed(who, request)
@@ -199,9 +200,9 @@ class Draw:
         )
 
     def _share(self) -> pb.CreatePostRequest:
-        """Seldom of a share, or of what is gone."""
+        """Seldom of a share."""
         request = pb.CreatePostRequest(post_id=self._id(), content=self._text())
-        good = {each.post_id for each in self.posts if not each.shared_post_id} - self._gone
+        good = {each.post_id for each in self.posts if not each.shared_post_id}
         chosen = [self._post_id() for _ in range(4)]
         request.shared_post_id = next((each for each in chosen if each in good), chosen[0])
         return request

@@ -46,10 +46,11 @@ PEOPLE = 6
 BURSTS_MAX = 3
 WALKS_MAX = 4
 BURST_S = 0.08
+MISHAPS_S = 0.2  # events come later than deeds
 SETTLE_TIMEOUT_S = 20.0
-BLOCKS_MAX = 3
+BLOCKS_MAX = 4
 POSTS_LOOKED_AT = 8
-LEAVE_SHARE = 0.1
+LEAVE_SHARE = 0.05
 PURGE_SHARE = 0.7
 DAY_SHARE = 0.1
 PAGE_SIZES = (1, 2, 3, 5, 10, 100)
@@ -68,11 +69,11 @@ MISHAPS = {
 
 
 class Play:
-    """All deeds come from the seed; what they meet, and when, from the machine."""
+    """What is done comes from the seed; how it meets, from the machine."""
 
     def __init__(self, system: System, seed: int) -> None:
         self.story = Story()
-        self.rounds = self.deeds = self.acknowledged = self.kills = 0
+        self.rounds = self.deeds = self.acknowledged = 0
         self._system = system
         self._contents = system.contents
         self._draw = Draw(seed)
@@ -105,20 +106,22 @@ class Play:
         for _ in range(self._draw.random.randint(1, BURSTS_MAX)):
             await self._burst(deeds, walks)
         await self._rest()
-        blocks, moderator_id = frozenset(self._blocks), self._draw.moderator_id
-        done = Round(before, self._replica, deeds, blocks, moderator_id)
+        done = Round(before, self._replica, deeds, self._blocks, self._draw.moderator_id)
         check_answers(done)
         check_effects(done)
         for each in walks:
             each.check(before, self._replica, self._hidden_from(each.viewer))
         await self._look_at_all()
         await self._fill_up()
+        self._draw.narrow(self._replica.posts)
         self.rounds += 1
         self.deeds += len(deeds)
         self.acknowledged += sum(deed.says == OK for deed in deeds)
 
     async def _change_blocks(self) -> None:
         """Somebody blocks somebody, or no longer does."""
+        here = {each.user_id for each in self._draw.people}
+        self._blocks = {pair for pair in self._blocks if pair <= here}
         one, other = self._draw.random.sample(self._draw.people, 2)
         pair = frozenset({one.user_id, other.user_id})
         if pair not in self._blocks and len(self._blocks) < BLOCKS_MAX:
@@ -141,14 +144,17 @@ class Play:
         mishaps = [name for name, share in MISHAPS.items() if draw.random() < share]
         looks = [self._draw_walk() for _ in range(draw.randint(0, WALKS_MAX))]
         self.story.tell(f"burst, with {mishaps}")
-        post_ids = list({post.post_id for post in self._draw.posts[-IN_PLAY:]})
+        befall = self._system.befall
+        post_ids = [*dict.fromkeys(post.post_id for post in self._draw.posts[-IN_PLAY:])]
         work: list[Coroutine[None, None, None]] = [
             *(self._do(deed) for deed in new),
-            *(self._befall(name) for name in mishaps),
             *(each.go(self._sizes()) for each in looks),
             *(self._warm(post_ids) for _ in range(3)),
         ]
-        await asyncio.gather(*(self._later(draw.uniform(0, BURST_S), each) for each in work))
+        await asyncio.gather(
+            *(self._later(draw.uniform(0, BURST_S), each) for each in work),
+            *(self._later(draw.uniform(0, MISHAPS_S), befall(each)) for each in mishaps),
+        )
         deeds += new
         walks += looks
         left = {deed.who for deed in new if isinstance(deed.request, user_pb.DeleteUserRequest)}
@@ -181,31 +187,6 @@ class Play:
         self.story.tell(deed)
         if isinstance(deed.request, pb.DeletePostRequest) and self._dice.random() < PURGE_SHARE:
             await self._purge()
-
-    async def _befall(self, mishap: str) -> None:
-        what, _, whom = mishap.partition(" ")
-        system = self._system
-        if whom == "mongod":
-            await system.mongod.kill()
-            await system.mongod.start()
-            await until(self._has_found_mongod, SETTLE_TIMEOUT_S)
-            self.kills += 1
-        elif what == "flush":
-            await system.bus_redis.flushall()
-        elif what == "cut":
-            kill = ("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
-            await system.bus_redis.execute_command(*kill)
-        elif what == "start":
-            system.start(whom)
-        else:
-            await system.end(whom, is_killed=what == "kill")
-
-    async def _has_found_mongod(self) -> bool:
-        try:
-            await self._contents.app.mongo.ping()
-        except DomainError:
-            return False
-        return True
 
     async def _purge(self) -> None:
         with suppress(DomainError):

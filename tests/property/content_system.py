@@ -19,7 +19,7 @@ from redis.asyncio import Redis
 from content_svc import clients
 from content_svc.consumer import GROUP, PeopleEvents
 from svckit.bus import BusEvent, Fence, Handler
-from svckit.errors import Unavailable
+from svckit.errors import DomainError, Unavailable
 from svckit.events import decoded
 from svckit.mongo import Transaction
 from svckit.mongo_outbox import MongoOutbox
@@ -33,12 +33,14 @@ from tests.property.workers import ASK_AGAIN_S, HASTY
 from tests.support.content_stack import ContentStack, open_content_stack
 from tests.support.feed_stack import AgeClock
 from tests.support.own_mongod import OwnMongod, own_mongod
+from tests.support.polling import until
 from tests.support.user_stack import in_background, open_user_stack
 
 T = TypeVar("T")
 
 PARTITIONS = 4
 AT_ONCE_MAX = 2
+START_TIMEOUT_S = 20.0
 READERS_GROUP = "oracle"
 CONTENT_EVENTS = frozenset(
     {"PostCreated", "PostUpdated", "PostDeleted", "PostLiked", "PostUnliked"}
@@ -127,6 +129,32 @@ class System:
         default_factory=lambda: {"relays": [], "readers": [], "listeners": []}
     )
 
+    kills = 0  # of mongod
+
+    async def befall(self, mishap: str) -> None:
+        match mishap.split():
+            case ["kill", "mongod"]:
+                await self.mongod.kill()
+                await self.mongod.start()
+                await until(self._has_found_mongod, START_TIMEOUT_S)
+                self.kills += 1
+            case ["flush", _]:
+                await self.bus_redis.flushall()
+            case ["cut", _]:
+                kill = ("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+                await self.bus_redis.execute_command(*kill)
+            case ["start", which]:
+                self.start(which)
+            case [what, which]:
+                await self._end(which, is_killed=what == "kill")
+
+    async def _has_found_mongod(self) -> bool:
+        try:
+            await self.contents.app.mongo.ping()
+        except DomainError:
+            return False
+        return True
+
     def start(self, which: str) -> None:
         if len(self.running[which]) < AT_ONCE_MAX:
             self.running[which].append(self._process(which))
@@ -147,7 +175,7 @@ class System:
             if not processes:
                 self.start(which)
 
-    async def end(self, which: str, *, is_killed: bool) -> None:
+    async def _end(self, which: str, *, is_killed: bool) -> None:
         """The oldest of them, if there is one."""
         if self.running[which]:
             process = self.running[which].pop(0)

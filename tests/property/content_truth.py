@@ -50,7 +50,7 @@ class Round:
     before: Replica
     after: Replica
     deeds: list[Deed]
-    blocks: frozenset[frozenset[str]]
+    blocks: set[frozenset[str]]
     moderator_id: str
     _born: dict[str, Span] = field(default_factory=lambda: defaultdict(Span))
     _deleted: dict[str, Span] = field(default_factory=lambda: defaultdict(Span))

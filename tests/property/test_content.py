@@ -46,5 +46,5 @@ async def test_content_is_what_its_events_tell(
     with capsys.disabled():
         sys.stdout.write(
             f"\noracle of content: seed {SEED}, {play.rounds} rounds, {play.deeds} deeds of which "
-            f"{play.acknowledged} were acknowledged, mongod killed {play.kills} times\n"
+            f"{play.acknowledged} were acknowledged, mongod killed {system.kills} times\n"
         )
