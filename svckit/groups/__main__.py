@@ -1,7 +1,6 @@
 """Shows the groups of the bus, and retires one: see `python -m svckit.groups --help`."""
 
 import argparse
-import asyncio
 import json
 import os
 import sys
@@ -10,47 +9,28 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from svckit.bus import DeadLetters, GroupIsAlive, Groups
-from svckit.errors import Unavailable
-from svckit.redis_bus import BusMismatch, BusSettings, RedisBus
+from svckit.bus_command import Refused, run_command
+from svckit.redis_bus import BusSettings, RedisBus
 from svckit.redis_dead_letters import RedisDeadLetters
 from svckit.redis_groups import RedisGroups
-from svckit.settings import SettingsError, describe, load
+from svckit.settings import describe
 
 NAME = "svckit.groups"
 
 
-class Refused(Exception):
-    """Why nothing was done."""
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     parsed = _parser().parse_args(arguments)
-    try:
-        asyncio.run(_run(load(BusSettings, os.environ), parsed))
-    except (SettingsError, BusMismatch) as error:
-        sys.stderr.write(f"{NAME}: {error}\n")
-        return 2
-    except Refused as error:
-        sys.stderr.write(f"{NAME}: {error}\n")
-        return 1
-    except Unavailable:
-        sys.stderr.write(f"{NAME}: the bus does not answer\n")
-        return 1
-    return 0
 
-
-async def _run(settings: BusSettings, parsed: argparse.Namespace) -> None:
-    bus = RedisBus(settings)
-    groups, letters = RedisGroups(bus), RedisDeadLetters(bus)
-    try:
+    async def work(bus: RedisBus, settings: BusSettings) -> None:
+        groups, letters = RedisGroups(bus), RedisDeadLetters(bus)
         if parsed.command == "list":
             await _list(groups, letters)
         elif parsed.group in settings.expected_groups():
             raise Refused(f"{parsed.group} is in BUS_GROUPS: take it out, here and everywhere")
         else:
             await _retire(groups, letters, parsed.group, is_sure=parsed.yes)
-    finally:
-        await bus.close()
+
+    return run_command(NAME, os.environ, work)
 
 
 async def _list(groups: Groups, letters: DeadLetters) -> None:

@@ -1,7 +1,6 @@
 """Shows, puts back or drops what was set aside: see `python -m svckit.redrive --help`."""
 
 import argparse
-import asyncio
 import json
 import os
 import sys
@@ -10,30 +9,18 @@ from contextlib import aclosing
 from datetime import UTC, datetime
 
 from svckit.bus import DeadLetter, DeadLetters
-from svckit.errors import Unavailable
-from svckit.redis_bus import BusMismatch, BusSettings, RedisBus
+from svckit.bus_command import run_command
+from svckit.redis_bus import BusSettings, RedisBus
 from svckit.redis_dead_letters import RedisDeadLetters
-from svckit.settings import SettingsError, describe, load
+from svckit.settings import describe
 
 NAME = "svckit.redrive"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parsed = _parser().parse_args(arguments)
-    try:
-        asyncio.run(_run(load(BusSettings, os.environ), parsed))
-    except (SettingsError, BusMismatch) as error:
-        sys.stderr.write(f"{NAME}: {error}\n")
-        return 2
-    except Unavailable:
-        sys.stderr.write(f"{NAME}: the bus does not answer\n")
-        return 1
-    return 0
 
-
-async def _run(settings: BusSettings, parsed: argparse.Namespace) -> None:
-    bus = RedisBus(settings)
-    try:
+    async def work(bus: RedisBus, _: BusSettings) -> None:
         letters = RedisDeadLetters(bus)
         chosen = await _choose(
             letters, parsed.group, parsed.limit, with_event=parsed.command == "redrive"
@@ -44,8 +31,8 @@ async def _run(settings: BusSettings, parsed: argparse.Namespace) -> None:
             sys.stdout.write(f"put back: {await letters.redrive(chosen)}\n")
         else:
             sys.stdout.write(f"dropped: {await letters.drop(chosen)}\n")
-    finally:
-        await bus.close()
+
+    return run_command(NAME, os.environ, work)
 
 
 async def _choose(

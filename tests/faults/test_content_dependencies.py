@@ -7,7 +7,7 @@ import asyncio
 import statistics
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -21,7 +21,7 @@ from newsfeed.content.v1 import content_service_pb2 as pb
 from svckit.health import require_serving
 from svckit.status import rich_status
 from tests.support.content_stack import Author, ContentStack, open_content_stack
-from tests.support.gate import Gate, gate_before
+from tests.support.gate import Gate, frozen, gate_before, gone
 from tests.support.polling import until
 from tests.support.refusals import refusal, refusal_of
 from tests.support.sensible_content_requests import CONTENT_REQUESTS
@@ -46,24 +46,6 @@ class Site:
 
 
 Trouble = Callable[[Gate], AbstractAsyncContextManager[None]]
-
-
-@asynccontextmanager
-async def gone(gate: Gate) -> AsyncIterator[None]:
-    gate.shut()
-    try:
-        yield
-    finally:
-        await gate.open()
-
-
-@asynccontextmanager
-async def frozen(gate: Gate) -> AsyncIterator[None]:
-    gate.freeze()
-    try:
-        yield
-    finally:
-        gate.thaw()
 
 
 both = pytest.mark.parametrize("trouble", [gone, frozen])

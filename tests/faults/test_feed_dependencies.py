@@ -21,7 +21,7 @@ from feed_svc.model import Source, UserId
 from svckit.ids import new_id
 from tests.support.content_stack import ContentStack
 from tests.support.feed_stack import FeedStack, Reader, open_feed_stack
-from tests.support.gate import Gate, gate_before
+from tests.support.gate import Gate, gate_before, gone
 from tests.support.polling import until
 from tests.support.refusals import refusal
 
@@ -83,15 +83,6 @@ async def slow(gate: Gate) -> AsyncIterator[None]:
     finally:
         gate.delay_s = 0.0
         gate.shut()  # what is on its way would be slow still
-        await gate.open()
-
-
-@asynccontextmanager
-async def gone(gate: Gate) -> AsyncIterator[None]:
-    gate.shut()
-    try:
-        yield
-    finally:
         await gate.open()
 
 

@@ -114,3 +114,21 @@ async def gate_before(server_port: int) -> AsyncIterator[Gate]:
     finally:
         gate.thaw()
         gate.shut()
+
+
+@asynccontextmanager
+async def gone(gate: Gate) -> AsyncIterator[None]:
+    gate.shut()
+    try:
+        yield
+    finally:
+        await gate.open()
+
+
+@asynccontextmanager
+async def frozen(gate: Gate) -> AsyncIterator[None]:
+    gate.freeze()
+    try:
+        yield
+    finally:
+        gate.thaw()
