@@ -2,8 +2,9 @@
 
 A post is kept as the bytes in which it goes out: to build a message of each would cost as much as
 all the rest of a call. Bounded in entries, in bytes and in age: what another process changed is
-seen after `AGE_S` at the latest, what this process changed at once. Posts are never cached for a
-viewer, so there is nothing in here that one may see and another may not.
+seen after `AGE_S` at the latest, what this process changed at once (unless whoever changed it gave
+up before they were told). Posts are never cached for a viewer, so there is nothing in here that one
+may see and another may not.
 """
 
 import asyncio

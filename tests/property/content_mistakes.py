@@ -154,12 +154,6 @@ MISTAKES = (
         _PURGED_AT_ONCE,
     ),
     _mistake(
-        "likes do not look whether the post lives",
-        "content_svc/likes.py",
-        _LIVENESS,
-        "",
-    ),
-    _mistake(
         "an edit is not forgotten by the cache",
         "content_svc/posts.py",
         "        post = await self._changes.run(write)\n        self._cache.forget(post_id)\n",

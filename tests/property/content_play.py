@@ -55,7 +55,7 @@ PURGE_SHARE = 0.7
 DAY_SHARE = 0.1
 PAGE_SIZES = (1, 2, 3, 5, 10, 100)
 MISHAPS = {
-    "kill mongod": 0.04,
+    "kill mongod": 0.06,
     "flush bus": 0.12,
     "cut bus": 0.1,
     "kill relays": 0.2,
