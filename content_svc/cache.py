@@ -9,12 +9,12 @@ may see and another may not.
 
 import asyncio
 import time
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
 from content_svc.model import Post, PostId
+from svckit.bounded import Bounded
 
 ENTRIES_MAX = 20_000
 BYTES_MAX = 64 * 1024 * 1024
@@ -42,8 +42,7 @@ class PostCache:
         self._read = read
         self._encode = encode
         self._clock_s = clock_s
-        self._entries: OrderedDict[UUID, CachedPost] = OrderedDict()
-        self._bytes = 0
+        self._entries: Bounded[UUID, CachedPost] = Bounded(lambda entry: len(entry.encoded))
         self._forgotten = 0
 
     async def get(self, post_ids: Iterable[UUID]) -> dict[UUID, CachedPost]:
@@ -63,7 +62,7 @@ class PostCache:
 
     def forget(self, post_id: PostId) -> None:
         self._forgotten += 1
-        self._drop(post_id)
+        self._entries.drop(post_id)
 
     async def _read_all(self, post_ids: Sequence[UUID], now_s: float) -> dict[UUID, CachedPost]:
         forgotten = self._forgotten
@@ -80,15 +79,8 @@ class PostCache:
 
     def _remember(self, read: Mapping[UUID, CachedPost]) -> None:
         for post_id, entry in read.items():
-            self._drop(post_id)
-            self._entries[post_id] = entry  # the newest stand last
-            self._bytes += len(entry.encoded)
-        while len(self._entries) > ENTRIES_MAX or self._bytes > BYTES_MAX:
-            self._drop(next(iter(self._entries)))
-
-    def _drop(self, post_id: UUID) -> None:
-        if (entry := self._entries.pop(post_id, None)) is not None:
-            self._bytes -= len(entry.encoded)
+            self._entries.put(post_id, entry)
+        self._entries.trim(ENTRIES_MAX, BYTES_MAX)
 
     def __len__(self) -> int:
         return len(self._entries)

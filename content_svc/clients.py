@@ -9,7 +9,6 @@ that lacked half of what there is would look whole.
 
 import asyncio
 import time
-from collections import OrderedDict
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from newsfeed.user.v1.user_service_pb2_grpc import GraphServiceStub, UserService
 
 from content_svc.model import Mention, UserId
 from svckit.batches import Batches
+from svckit.bounded import Bounded
 from svckit.client import ServiceChannel
 from svckit.errors import Unavailable
 from svckit.ids import ID_BYTES, Clock, pack_ids, unpack_ids
@@ -55,8 +55,7 @@ class People:
         self._clock_s = clock_s
         self._patience = Patience("user_svc")
         self._hidden = Batches(self._load_hidden)
-        self._known: OrderedDict[UserId, _Known] = OrderedDict()
-        self._known_bytes = 0
+        self._known: Bounded[UserId, _Known] = Bounded(lambda known: len(known.hidden))
 
     async def standings(
         self, viewer_id: UserId, other_ids: Collection[UUID]
@@ -113,15 +112,11 @@ class People:
                 self._keep(viewer_id, hidden)
 
     def _keep(self, viewer_id: UserId, hidden: pb.HiddenIds) -> None:
-        if (before := self._known.pop(viewer_id, None)) is not None:
-            self._known_bytes -= len(before.hidden)
         if hidden.truncated:
-            return
-        self._known[viewer_id] = _Known(hidden.user_ids, self._clock_s())
-        self._known_bytes += len(hidden.user_ids)
-        while len(self._known) > KNOWN_VIEWERS_MAX or self._known_bytes > KNOWN_BYTES_MAX:
-            _, forgotten = self._known.popitem(last=False)
-            self._known_bytes -= len(forgotten.hidden)
+            self._known.drop(viewer_id)
+        else:
+            self._known.put(viewer_id, _Known(hidden.user_ids, self._clock_s()))
+            self._known.trim(KNOWN_VIEWERS_MAX, KNOWN_BYTES_MAX)
 
     async def _load_hidden(self, viewer_ids: Sequence[UserId]) -> Mapping[UserId, pb.HiddenIds]:
         request = pb.BatchGetHiddenIdsRequest(viewer_ids=pack_ids(viewer_ids))

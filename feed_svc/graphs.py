@@ -7,7 +7,6 @@ ten minutes for viewers who read.
 """
 
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -16,6 +15,7 @@ from feed_svc.cache_store import CacheStore
 from feed_svc.clients import People, graph_of_copy
 from feed_svc.model import Hidden, UserId, ViewerGraph
 from svckit.batches import Batches
+from svckit.bounded import Bounded
 from svckit.errors import Unavailable
 from svckit.patience import Patience
 
@@ -27,7 +27,7 @@ VIEWERS_MAX = 20_000
 IDS_MAX = 500_000  # hidden ones, of all viewers together
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Known:
     """What was heard last of a viewer, and when."""
 
@@ -53,8 +53,7 @@ class Graphs:
         self.background = background
         self.asked: Batches[UserId, Hidden] = Batches(self._ask, interval_s=HIDDEN_INTERVAL_S)
         self._clock_s = clock_s
-        self._known: OrderedDict[UserId, _Known] = OrderedDict()
-        self._known_ids = 0
+        self._known: Bounded[UserId, _Known] = Bounded(lambda known: len(known.hidden.user_ids))
 
     def of(self, viewer_id: UserId) -> "Viewer":
         return Viewer(self, viewer_id)
@@ -62,18 +61,11 @@ class Graphs:
     def heard(self, viewer_id: UserId, hidden: Hidden) -> None:
         now_s = self._clock_s()
         known = self._known.get(viewer_id)
-        if known is None:
-            known = self._known[viewer_id] = _Known(hidden, now_s, now_s - COPY_AGE_S)
-            self._known_ids += len(hidden.user_ids)
-        else:
-            self._known.move_to_end(viewer_id)
-            self._known_ids += len(hidden.user_ids) - len(known.hidden.user_ids)
-            known.hidden, known.heard_at_s = hidden, now_s
-        while len(self._known) > VIEWERS_MAX or self._known_ids > IDS_MAX:
-            _, forgotten = self._known.popitem(last=False)
-            self._known_ids -= len(forgotten.hidden.user_ids)
-        if now_s - known.copied_at_s >= COPY_AGE_S and self.background.start(self._copy(viewer_id)):
-            known.copied_at_s = now_s
+        copied_at_s = now_s - COPY_AGE_S if known is None else known.copied_at_s
+        if now_s - copied_at_s >= COPY_AGE_S and self.background.start(self._copy(viewer_id)):
+            copied_at_s = now_s
+        self._known.put(viewer_id, _Known(hidden, now_s, copied_at_s))
+        self._known.trim(VIEWERS_MAX, IDS_MAX)
 
     def heard_before(self, viewer_id: UserId) -> Hidden | None:
         known = self._known.get(viewer_id)

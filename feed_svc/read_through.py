@@ -11,7 +11,6 @@ finds everything in Redis does not wait for an owner that is slow.
 import asyncio
 import math
 import time
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from itertools import chain
@@ -19,6 +18,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 from feed_svc.background import Background
 from svckit.batches import Batches
+from svckit.bounded import Bounded
 from svckit.errors import Unavailable
 from svckit.patience import LONG_S, Patience
 
@@ -54,14 +54,12 @@ class ReadThrough(Generic[I, V]):
         age_s_max: float = AGE_S_MAX,
     ) -> None:
         self._owner = owner
-        self._bytes_of = bytes_of
         self._stored: Batches[tuple[I, ...], Mapping[I, V | None]] = Batches(_for_all(stored))
         self._asked: Batches[tuple[I, ...], Mapping[I, V]] = Batches(_for_all(_in_parts(asked)))
         self._background = background
         self._clock_s = clock_s
         self._age_s_max = age_s_max
-        self._entries: OrderedDict[I, _Entry[V]] = OrderedDict()
-        self._bytes = 0
+        self._entries: Bounded[I, _Entry[V]] = Bounded(lambda entry: bytes_of(entry.value))
         self._ageing: set[I] = set()
         self._is_refreshing = False
         self._forgot_at_s = -math.inf
@@ -102,7 +100,7 @@ class ReadThrough(Generic[I, V]):
 
     def forget(self, one: I) -> None:
         """It has changed: who gets it from now on gets what is read from now on."""
-        self._drop(one)
+        self._entries.drop(one)
         self._forgot_at_s = self._clock_s()
 
     async def fresh(self, one: I) -> V | None:
@@ -111,7 +109,7 @@ class ReadThrough(Generic[I, V]):
         found = await self._ask((one,))
         self._remember(found, started_s)
         if not found:
-            self._drop(one)
+            self._entries.drop(one)
         return found.get(one)
 
     async def _load(self, ids: tuple[I, ...]) -> tuple[dict[I, V], Sequence[I]]:
@@ -147,7 +145,7 @@ class ReadThrough(Generic[I, V]):
                 self._ageing.clear()
                 found, unknown = await self._load(ids)
                 for gone in set(ids) - found.keys() - set(unknown):
-                    self._drop(gone)
+                    self._entries.drop(gone)
         finally:
             self._is_refreshing = False
 
@@ -159,15 +157,8 @@ class ReadThrough(Generic[I, V]):
         if read_at_s <= self._forgot_at_s:
             return
         for each, value in found.items():
-            self._drop(each)
-            self._entries[each] = _Entry(value, read_at_s)
-            self._bytes += self._bytes_of(value)
-        while len(self._entries) > ENTRIES_MAX or self._bytes > BYTES_MAX:
-            self._drop(next(iter(self._entries)))
-
-    def _drop(self, one: I) -> None:
-        if (entry := self._entries.pop(one, None)) is not None:
-            self._bytes -= self._bytes_of(entry.value)
+            self._entries.put(each, _Entry(value, read_at_s))
+        self._entries.trim(ENTRIES_MAX, BYTES_MAX)
 
     def __len__(self) -> int:
         return len(self._entries)
