@@ -39,16 +39,16 @@ test: setup ## every test, with stores of its own
 	$(python) -m pytest
 
 test-long: setup ## 40 minutes of looking for a home feed that is not the truth, 40 for a post
-	ORACLE_SECONDS=2400 $(python) -m pytest tests/property
+	ORACLE_SECONDS=2400 $(python) -m pytest tests/oracle
 
 fuzz: setup ## 10,000 calls made up from the API's document (CASES=number SEED=number)
 	FUZZ_CASES=$(or $(CASES),10000) FUZZ_SEED=$(or $(SEED),$(shell date +%s)) $(python) -m pytest tests/fuzz
 
 test-mistakes: setup ## does that look find seeded mistakes? (NAMES=words: those alone)
-	$(python) -m tests.property.mistakes $(NAMES)
+	$(python) -m tests.oracle.feeds.mistakes $(NAMES)
 
 test-content-mistakes: setup ## the same of the look at posts and their events
-	$(python) -m tests.property.content_mistakes $(NAMES)
+	$(python) -m tests.oracle.posts.mistakes $(NAMES)
 
 check: lint test ## what CI runs: format, lint, types, contract, tests
 
@@ -70,4 +70,4 @@ bench-quick: setup ## the same with less data, for a shorter time
 	$(python) -m bench --quick
 
 explain: setup ## the plans and times of the hot queries
-	$(python) -m bench.explain
+	$(python) -m bench.tools.explain

@@ -19,22 +19,22 @@ from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench.bus import age_of_events, consume_events, relay_events
-from bench.celebrity import celebrate
-from bench.content import publish_and_read
-from bench.dataset import FULL, load, progress_bar
-from bench.fanout import fan_out
-from bench.feed import read_feeds
-from bench.follow import follow_at_once
-from bench.gateway import serve_feeds
-from bench.gateway_json import write_and_read_json
-from bench.gateway_live import watch
-from bench.login import log_in
-from bench.measure import Measure, Site
-from bench.reads import get_user, stream_follower_ids
-from bench.stack import Bench, bench_folder, durable
+from bench.measures.bus import age_of_events, consume_events, relay_events
+from bench.measures.celebrity import celebrate
+from bench.measures.content import publish_and_read
+from bench.measures.fanout import fan_out
+from bench.measures.feed import read_feeds
+from bench.measures.follow import follow_at_once
+from bench.measures.gateway import serve_feeds
+from bench.measures.gateway_json import write_and_read_json
+from bench.measures.gateway_live import watch
+from bench.measures.login import log_in
+from bench.measures.reads import get_user, stream_follower_ids
+from bench.tools.dataset import FULL, load, progress_bar
+from bench.tools.measure import Measure, Site
+from bench.tools.stack import Bench, bench_folder, durable
 from devstack import postgres
-from svckit.postgres import connect
+from svckit.postgres.client import connect
 
 MEASURES: Mapping[str, Callable[[Site], Awaitable[list[Measure]]]] = {
     "follow": follow_at_once,

@@ -23,21 +23,21 @@ from content_svc.purge_store import PurgeStore
 from content_svc.servicer import ContentServicer, batch_of_one
 from content_svc.settings import Settings
 from content_svc.store import Changes, PostStore
-from svckit.bus import Publisher
-from svckit.client import ServiceChannel
-from svckit.identity import Identity
-from svckit.keys import SigningKeys
+from svckit.auth.keys import SigningKeys
+from svckit.auth.tokens import ServiceTokenSource
+from svckit.events.bus import Publisher
+from svckit.events.redis.consumer import RedisConsumer
+from svckit.events.redis.publisher import open_publisher
+from svckit.events.relay import Relay
 from svckit.migration_files import Component, migrate_when_there
-from svckit.mongo import Mongo, open_mongo
-from svckit.mongo_migrations import migrate
-from svckit.mongo_outbox import COMPONENT as OUTBOX_COMPONENT
-from svckit.mongo_outbox import MongoOutbox
+from svckit.mongo.client import Mongo, open_mongo
+from svckit.mongo.migrations import migrate
+from svckit.mongo.outbox import COMPONENT as OUTBOX_COMPONENT
+from svckit.mongo.outbox import MongoOutbox
 from svckit.page_tokens import PageTokens
-from svckit.redis_consumer import RedisConsumer
-from svckit.redis_publisher import open_publisher
-from svckit.relay import Relay
-from svckit.server import Server, run_until_signal
-from svckit.tokens import ServiceTokenSource
+from svckit.rpc.client import ServiceChannel
+from svckit.rpc.identity import Identity
+from svckit.rpc.server import Server, run_until_signal
 
 NAME = "content_svc"
 COMPONENT = Component(NAME, Path(__file__).parent / "migrations")

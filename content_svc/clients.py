@@ -20,10 +20,10 @@ from newsfeed.user.v1.user_service_pb2_grpc import GraphServiceStub, UserService
 from content_svc.model import Mention, UserId
 from svckit.batches import Batches
 from svckit.bounded import Bounded
-from svckit.client import ServiceChannel
 from svckit.errors import Unavailable
 from svckit.ids import ID_BYTES, Clock, pack_ids, unpack_ids
 from svckit.patience import Patience
+from svckit.rpc.client import ServiceChannel
 
 PAGE_TIMEOUT_S = 0.3
 ANSWER_TIMEOUT_S = 1.5  # for who can't do without it

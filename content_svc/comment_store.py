@@ -13,7 +13,7 @@ from content_svc.model import (
     comment_digest,
 )
 from content_svc.store import NEWEST_FIRST, Change, packed, to_mentions, unpacked
-from svckit.mongo import Document, DuplicateKey, Expression, Mongo
+from svckit.mongo.client import Document, DuplicateKey, Expression, Mongo
 
 COMMENTS = "comments"
 

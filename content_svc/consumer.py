@@ -6,8 +6,8 @@ from uuid import UUID
 from content_svc.model import Purge, PurgeKind
 from content_svc.purge_store import PurgeStore
 from content_svc.store import Change, Changes
-from svckit.bus import BusEvent, Fence, Handler
-from svckit.events import decoded
+from svckit.events.bus import BusEvent, Fence, Handler
+from svckit.events.envelope import decoded
 
 GROUP = "content_svc"
 

@@ -12,7 +12,7 @@ from content_svc.model import Post
 from content_svc.store import Change, Changes, PostStore
 from svckit.batches import Batches
 from svckit.errors import DeadlineExceeded, Unavailable
-from svckit.outbox import OutboxRecord
+from svckit.events.outbox import OutboxRecord
 
 TOGETHER_MAX = 64
 

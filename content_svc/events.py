@@ -24,8 +24,8 @@ from content_svc.model import (
     PostId,
     UserId,
 )
-from svckit.events import event_record
-from svckit.outbox import OutboxRecord
+from svckit.events.envelope import event_record
+from svckit.events.outbox import OutboxRecord
 
 AGGREGATE = "post"
 

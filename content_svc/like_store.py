@@ -9,7 +9,7 @@ from uuid import UUID
 from content_svc.model import Like, Place, PostId, UserId
 from content_svc.store import NEWEST_FIRST, Change, packed, unpacked
 from svckit.ids import ID_BYTES
-from svckit.mongo import Document, Mongo
+from svckit.mongo.client import Document, Mongo
 
 LIKES = "likes"
 

@@ -6,7 +6,7 @@ the rest to the next one.
 
 from content_svc.model import Purge, PurgeKind
 from content_svc.store import Change
-from svckit.mongo import Mongo
+from svckit.mongo.client import Mongo
 
 PURGES = "purges"
 

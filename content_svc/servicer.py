@@ -15,11 +15,11 @@ from content_svc.model import NEWEST, CommentId, Place, Post, PostId, UserId
 from content_svc.paging import Page
 from content_svc.posts import Posts
 from content_svc.texts import check_tag
+from svckit.auth.tokens import Role
 from svckit.context import calling_user_id, current_caller
 from svckit.ids import ID_BYTES, unpack_ids
 from svckit.page_tokens import PageTokens, page_size
-from svckit.server import MESSAGE_BYTES_MAX
-from svckit.tokens import Role
+from svckit.rpc.server import MESSAGE_BYTES_MAX
 from svckit.validation import Fields
 
 

@@ -30,9 +30,9 @@ from content_svc.model import (
 )
 from content_svc.texts import words_in
 from svckit.batches import Batches
-from svckit.mongo import Document, DuplicateKey, Expression, Mongo, Transaction
-from svckit.mongo_outbox import append
-from svckit.outbox import OutboxRecord
+from svckit.events.outbox import OutboxRecord
+from svckit.mongo.client import Document, DuplicateKey, Expression, Mongo, Transaction
+from svckit.mongo.outbox import append
 
 T = TypeVar("T")
 

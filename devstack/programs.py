@@ -9,8 +9,8 @@ from pathlib import Path
 
 from devstack.servers import HOST, Server
 from devstack.settings import StackSettings
+from svckit.auth.keys import ensure_key_file, write_public_set
 from svckit.health import require_ready, require_serving
-from svckit.keys import ensure_key_file, write_public_set
 
 BUS_GROUPS = "content_svc,feed_svc"  # who reads the bus: kept for them before they first run
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from svckit.postgres import PostgresSettings
+from svckit.postgres.client import PostgresSettings
 from svckit.settings import PORT_MAX, Secret, setting
 
 

@@ -9,7 +9,7 @@ from feed_svc.clients import People
 from feed_svc.model import UserId, UserNotFound, WindowInfo, WindowState
 from feed_svc.rebuild import Rebuilds
 from feed_svc.window_store import WindowStore
-from svckit.delivery import TRANSIENT
+from svckit.events.delivery import TRANSIENT
 
 PREWARMED_AT_ONCE_MAX = 8
 LOOK_AGAIN_S = 0.1

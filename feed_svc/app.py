@@ -28,15 +28,15 @@ from feed_svc.settings import Settings
 from feed_svc.store import FeedRedis, open_store
 from feed_svc.tiers import Tiers
 from feed_svc.window_store import WindowStore
-from svckit.client import ServiceChannel
+from svckit.auth.keys import SigningKeys
+from svckit.auth.tokens import ServiceTokenSource
 from svckit.errors import Unavailable
-from svckit.identity import Identity
-from svckit.keys import SigningKeys
+from svckit.events.redis.consumer import RedisConsumer
 from svckit.page_tokens import PageTokens
 from svckit.patience import Patience
-from svckit.redis_consumer import RedisConsumer
-from svckit.server import Check, Server, run_until_signal
-from svckit.tokens import ServiceTokenSource
+from svckit.rpc.client import ServiceChannel
+from svckit.rpc.identity import Identity
+from svckit.rpc.server import Check, Server, run_until_signal
 
 NAME = "feed_svc"
 JOBS_MAX = 64  # at once, that no caller waits for

@@ -18,7 +18,7 @@ from feed_svc.store import (
     member_of,
     places_of,
 )
-from svckit.bus import Fence
+from svckit.events.bus import Fence
 
 
 class AuthorStore:

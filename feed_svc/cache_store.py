@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from feed_svc.model import PostId, UserId
 from feed_svc.store import Call, FeedRedis
-from svckit.bus import Fence
+from svckit.events.bus import Fence
 
 TTL_MS = 600_000
 GRAPH_TTL_MS = 3_600_000

@@ -27,8 +27,8 @@ from feed_svc.model import (
     UserId,
     ViewerGraph,
 )
-from svckit.client import ServiceChannel
-from svckit.delivery import TRANSIENT
+from svckit.events.delivery import TRANSIENT
+from svckit.rpc.client import ServiceChannel
 
 RESUMES_MAX = 3  # of a stream that brings nothing in between
 PEOPLE_PER_CALL_MAX = 500

@@ -9,8 +9,8 @@ from feed_svc.clients import post_of
 from feed_svc.fanout import Fanout
 from feed_svc.model import Post, UserId
 from feed_svc.store import Fences
-from svckit.bus import BusEvent, Fence, Handler, Undecodable
-from svckit.events import decoded
+from svckit.events.bus import BusEvent, Fence, Handler, Undecodable
+from svckit.events.envelope import decoded
 
 GROUP = "feed_svc"
 

@@ -28,7 +28,7 @@ from feed_svc.model import (
 )
 from feed_svc.tiers import Tiers
 from feed_svc.window_store import WindowStore
-from svckit.bus import Fence
+from svckit.events.bus import Fence
 
 GONE = b""
 

@@ -12,11 +12,11 @@ from uuid import UUID
 from feed_svc.app import NAME, open_app
 from feed_svc.model import UserId
 from feed_svc.settings import Settings
-from svckit.client import ServiceChannel
+from svckit.auth.keys import SigningKeys
+from svckit.auth.tokens import ServiceTokenSource
 from svckit.errors import InvalidArgument
 from svckit.ids import parse_id
-from svckit.keys import SigningKeys
-from svckit.tokens import ServiceTokenSource
+from svckit.rpc.client import ServiceChannel
 
 BATCH_MAX = 500
 BAR_LENGTH = 40

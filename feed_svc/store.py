@@ -26,8 +26,8 @@ from redis.exceptions import RedisError, ResponseError
 from feed_svc.engine_store import FAILURES, Argument, Cluster, Command, Engine, OneRedis
 from feed_svc.keys import SHARDS_MAX, Keys
 from feed_svc.model import ID_BYTES, WINDOW_ENTRIES_MAX, Place, PostId, Source
-from svckit.bus import Fence, Fenced
 from svckit.errors import Unavailable
+from svckit.events.bus import Fence, Fenced
 from svckit.settings import PORT_MAX, Secret, SettingsError, setting
 
 logger = logging.getLogger(__name__)

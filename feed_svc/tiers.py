@@ -14,7 +14,7 @@ from feed_svc.clients import People
 from feed_svc.followers import write_to_followers
 from feed_svc.model import FANOUT_WINDOWS_MAX, PULL_TO_PUSH_SHARE, Source, Tier, UserId
 from feed_svc.window_store import WindowStore
-from svckit.bus import Fence
+from svckit.events.bus import Fence
 from svckit.settings import setting
 
 HOUR_MS = 3_600_000

@@ -34,7 +34,7 @@ from feed_svc.store import (
     places_of,
 )
 from svckit.batches import Batches
-from svckit.bus import Fence
+from svckit.events.bus import Fence
 
 BACKFILL_ENTRIES_MAX = 600  # in a call, over all windows: some 5 ms, for which all others wait
 BUILD_ALONE_MS = 10_000  # so long no other build begins

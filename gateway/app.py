@@ -24,12 +24,12 @@ from gateway.server import HttpServer
 from gateway.settings import Settings
 from gateway.sse import Streams
 from gateway.transcode import Bounds, Transcoder
-from svckit.client import ServiceChannel
+from svckit.auth.keys import SigningKeys
+from svckit.auth.tokens import ServiceTokenSource
 from svckit.health import require_serving
-from svckit.identity import Identity
-from svckit.keys import SigningKeys
-from svckit.server import run_until_signal
-from svckit.tokens import ServiceTokenSource
+from svckit.rpc.client import ServiceChannel
+from svckit.rpc.identity import Identity
+from svckit.rpc.server import run_until_signal
 
 NAME = "gateway"
 # Of bodies that are under way, over all requests.

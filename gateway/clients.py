@@ -16,10 +16,10 @@ from google.rpc import status_pb2
 
 from gateway.routes import Route
 from svckit import errors
-from svckit.client import ServiceChannel
 from svckit.context import current_call
-from svckit.rpc import Internal
-from svckit.status import rich_status, to_rpc_status
+from svckit.rpc.client import ServiceChannel
+from svckit.rpc.status import rich_status, to_rpc_status
+from svckit.rpc.table import Internal
 
 logger = logging.getLogger(__name__)
 

@@ -24,8 +24,8 @@ from svckit.errors import (
     ResourceExhausted,
     Unimplemented,
 )
-from svckit.rpc import Internal, InvalidMessage
-from svckit.status import to_rpc_status
+from svckit.rpc.status import to_rpc_status
+from svckit.rpc.table import Internal, InvalidMessage
 
 logger = logging.getLogger(__name__)
 

@@ -20,7 +20,7 @@ from gateway.admission import overloaded
 from gateway.metrics import STREAMS
 from gateway.problems import to_json
 from svckit.errors import ResourceExhausted
-from svckit.rpc import ShuttingDown
+from svckit.rpc.table import ShuttingDown
 
 HEARTBEAT_S = 15.0
 RETRY_MS = 2_000

@@ -29,7 +29,7 @@ from gateway.sse import RESUME_FIELD, Streams, events
 from svckit import telemetry
 from svckit.context import Call
 from svckit.errors import ResourceExhausted, Unauthenticated
-from svckit.rpc import Verifier
+from svckit.rpc.table import Verifier
 
 _EVENT_STREAM = b"text/event-stream"
 

@@ -20,7 +20,7 @@ from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from google.protobuf.message import Message
 
-from svckit.status import rich_status
+from svckit.rpc.status import rich_status
 
 TIMEOUT_S = 10.0
 

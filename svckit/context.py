@@ -9,8 +9,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from uuid import UUID
 
+from svckit.auth.tokens import Caller
 from svckit.errors import Unauthenticated
-from svckit.tokens import Caller
 
 
 @dataclass(slots=True)

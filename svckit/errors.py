@@ -1,8 +1,8 @@
 """The errors a use case may raise, by kind.
 
-A kind decides the gRPC status (the table is in `svckit.status`); a subclass names the reason, which
-stands in the public enum `newsfeed.errors.v1.ErrorReason`. An error carries data, never a driver's
-text: whatever is in here may be shown to the caller.
+A kind decides the gRPC status (the table is in `svckit.rpc.status`); a subclass names the reason,
+which stands in the public enum `newsfeed.errors.v1.ErrorReason`. An error carries data, never a
+driver's text: whatever is in here may be shown to the caller.
 """
 
 from collections.abc import Sequence

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import uvloop
 
-from svckit.keys import KeyFileError
+from svckit.auth.keys import KeyFileError
 from svckit.logs import configure_logs
 from svckit.migration_files import MigrationError
 from svckit.settings import PORT_MAX, SettingsError, describe, load, setting

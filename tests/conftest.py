@@ -10,10 +10,10 @@ import pytest
 from content_svc import clients
 from devstack import mongo, postgres, valkey
 from devstack.stores import throwaway
-from tests.support.content_stack import ContentStack, open_content_stack
-from tests.support.feed_stack import FeedStack, open_feed_stack
-from tests.support.gateway_stack import GatewayStack, open_gateway_stack
-from tests.support.user_stack import UserStack, open_user_stack
+from tests.stacks.content_stack import ContentStack, open_content_stack
+from tests.stacks.feed_stack import FeedStack, open_feed_stack
+from tests.stacks.gateway_stack import GatewayStack, open_gateway_stack
+from tests.stacks.user_stack import UserStack, open_user_stack
 
 
 @pytest.fixture(scope="session")

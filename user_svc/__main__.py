@@ -6,9 +6,9 @@ import sys
 from collections.abc import Sequence
 
 from svckit.errors import DomainError, InvalidArgument
+from svckit.events.redis.publisher import open_publisher
 from svckit.logs import configure_logs
 from svckit.program import parser_of, run_with_settings, serve
-from svckit.redis_publisher import open_publisher
 from user_svc.app import NAME, open_app, run
 from user_svc.settings import Settings
 

@@ -4,9 +4,9 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from uuid import UUID
 
+from svckit.auth.tokens import TokenRevoked
 from svckit.errors import PermissionDenied
 from svckit.ids import new_id
-from svckit.tokens import TokenRevoked
 from svckit.validation import Fields
 from user_svc import events, metrics, model
 from user_svc.model import LastAdmin, Role, Tokens, User, UserId, UserNotFound

@@ -9,19 +9,19 @@ from pathlib import Path
 from google.protobuf.descriptor import ServiceDescriptor
 from newsfeed.user.v1 import user_service_pb2 as pb
 
-from svckit.bus import Publisher
-from svckit.keys import SigningKeys, StaticKeys
+from svckit.auth.keys import SigningKeys, StaticKeys
+from svckit.auth.revocations import Revocations
+from svckit.auth.tokens import TokenVerifier, UserTokenSigner
+from svckit.events.bus import Publisher
+from svckit.events.redis.publisher import open_publisher
+from svckit.events.relay import Relay
 from svckit.migration_files import Component, migrate_when_there
-from svckit.migrations import migrate
 from svckit.page_tokens import PageTokens
-from svckit.postgres import Database, open_database
-from svckit.postgres_outbox import COMPONENT as OUTBOX_COMPONENT
-from svckit.postgres_outbox import PostgresOutbox, RowKey
-from svckit.redis_publisher import open_publisher
-from svckit.relay import Relay
-from svckit.revocations import Revocations
-from svckit.server import Server, run_until_signal
-from svckit.tokens import TokenVerifier, UserTokenSigner
+from svckit.postgres.client import Database, open_database
+from svckit.postgres.migrations import migrate
+from svckit.postgres.outbox import COMPONENT as OUTBOX_COMPONENT
+from svckit.postgres.outbox import PostgresOutbox, RowKey
+from svckit.rpc.server import Server, run_until_signal
 from user_svc.accounts import Accounts
 from user_svc.graph import Graph
 from user_svc.graph_servicer import GraphServicer

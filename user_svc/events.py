@@ -10,8 +10,8 @@ from uuid import UUID
 from newsfeed.events.v1 import events_pb2 as pb
 from newsfeed.user.v1 import user_service_pb2 as user_pb
 
-from svckit.events import event_record
-from svckit.outbox import OutboxRecord
+from svckit.events.envelope import event_record
+from svckit.events.outbox import OutboxRecord
 from svckit.times import timestamp
 from user_svc.model import Role, User, UserId
 

@@ -4,8 +4,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import datetime
 from uuid import UUID
 
+from svckit.auth.tokens import TokenRevoked
 from svckit.ids import ID_BYTES
-from svckit.tokens import TokenRevoked
 from user_svc import events, model
 from user_svc.graph_store import EdgeState, GraphStore
 from user_svc.model import (

@@ -11,7 +11,7 @@ from datetime import datetime
 from uuid import UUID
 
 from svckit.ids import ID_BYTES
-from svckit.postgres import Database
+from svckit.postgres.client import Database
 from user_svc.model import (
     BLOCKED_BY_MAX,
     EDGES_MAX,

@@ -5,12 +5,12 @@ from typing import Literal
 
 from newsfeed.user.v1 import user_service_pb2 as pb
 
+from svckit.auth.keys import SigningKeys, public_set
+from svckit.auth.tokens import Role as TokenRole
 from svckit.context import calling_user_id, current_caller
 from svckit.ids import MAX_ID
-from svckit.keys import SigningKeys, public_set
 from svckit.page_tokens import PageTokens, page_size
 from svckit.times import timestamp
-from svckit.tokens import Role as TokenRole
 from svckit.validation import Fields
 from user_svc import model
 from user_svc.accounts import Accounts

@@ -3,8 +3,8 @@
 from datetime import datetime
 from uuid import UUID
 
-from svckit.postgres import Database
-from svckit.revocations import Revocation
+from svckit.auth.revocations import Revocation
+from svckit.postgres.client import Database
 from user_svc.model import Role, Session, SessionId, UserId
 from user_svc.store import Change
 

@@ -19,10 +19,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from svckit.auth.revocations import Revocation
+from svckit.auth.tokens import USER_TOKEN_LIFETIME_S, TokenRevoked, UserTokenSigner
+from svckit.auth.tokens import Role as TokenRole
 from svckit.ids import ID_BYTES, new_id
-from svckit.revocations import Revocation
-from svckit.tokens import USER_TOKEN_LIFETIME_S, TokenRevoked, UserTokenSigner
-from svckit.tokens import Role as TokenRole
 from svckit.validation import Fields
 from user_svc import metrics, model
 from user_svc.model import (

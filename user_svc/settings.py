@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from svckit.events.redis.bus import BusSettings
 from svckit.page_tokens import KEY_BYTES_MIN as PAGE_TOKEN_KEY_LENGTH_MIN
-from svckit.postgres import PostgresSettings
+from svckit.postgres.client import PostgresSettings
 from svckit.program import ProcessSettings
-from svckit.redis_bus import BusSettings
-from svckit.server import ServerSettings
+from svckit.rpc.server import ServerSettings
 from svckit.settings import PORT_MAX, Secret, SettingsError, setting
 
 

@@ -11,9 +11,9 @@ from datetime import datetime
 from uuid import UUID
 
 from svckit.batches import Batches
-from svckit.outbox import OutboxRecord
-from svckit.postgres import Connection, Database, Record
-from svckit.postgres_outbox import append
+from svckit.events.outbox import OutboxRecord
+from svckit.postgres.client import Connection, Database, Record
+from svckit.postgres.outbox import append
 from user_svc.model import EmailTaken, Role, User, UserId, UsernameTaken
 
 PERSON_COLUMNS = (

@@ -20,9 +20,9 @@ from uuid import uuid4
 import pytest
 from redis.asyncio import Redis
 
-from svckit.bus import Publisher
+from svckit.events.bus import Publisher
 from tests.contract.bus_engine import PARTITIONS, BusEngine, BusTests, record, records
-from tests.support.polling import until
+from tests.polling import until
 
 REPOSITORY = Path(__file__).parents[2]
 LANES = [f"lane-{number}" for number in range(20)]

@@ -11,7 +11,8 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from svckit.bus import (
+from svckit.errors import Unavailable
+from svckit.events.bus import (
     BatchHandler,
     BusEvent,
     Consumer,
@@ -24,9 +25,8 @@ from svckit.bus import (
     Publisher,
     partition_of,
 )
-from svckit.delivery import DeliverySettings
-from svckit.errors import Unavailable
-from svckit.outbox import OutboxRecord
+from svckit.events.delivery import DeliverySettings
+from svckit.events.outbox import OutboxRecord
 
 PARTITIONS = 4
 DELIVERY = DeliverySettings(backoff_min_s=0.005, backoff_max_s=0.02)

@@ -10,8 +10,8 @@ from functools import partial
 import pytest
 from prometheus_client import REGISTRY
 
-from svckit.bus import BusEvent, Fenced, Publisher, Undecodable
 from svckit.errors import Unavailable
+from svckit.events.bus import BusEvent, Fenced, Publisher, Undecodable
 from tests.contract.bus_engine import (
     DELIVERY,
     BatchRecorder,
@@ -24,7 +24,7 @@ from tests.contract.bus_engine import (
     records,
     running,
 )
-from tests.support.polling import until
+from tests.polling import until
 
 
 class Panic(BaseException):

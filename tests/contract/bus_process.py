@@ -15,8 +15,8 @@ from contextlib import suppress
 
 from redis.asyncio import Redis
 
-from svckit.bus import BusEvent, Fence, Fenced, Handler, Position
-from svckit.redis_consumer import ConsumerSettings, RedisConsumer
+from svckit.events.bus import BusEvent, Fence, Fenced, Handler, Position
+from svckit.events.redis.consumer import ConsumerSettings, RedisConsumer
 from tests.contract.redis_engine import SHORT_LEASES, RedisEngine
 
 GROUP = "group"

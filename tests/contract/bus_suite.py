@@ -11,9 +11,9 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from svckit.bus import BusEvent, GroupIsAlive, Publisher, partition_of
-from svckit.delivery import DeliverySettings
-from svckit.outbox import OutboxRecord
+from svckit.events.bus import BusEvent, GroupIsAlive, Publisher, partition_of
+from svckit.events.delivery import DeliverySettings
+from svckit.events.outbox import OutboxRecord
 from tests.contract.bus_engine import (
     DELIVERY,
     PARTITIONS,
@@ -26,7 +26,7 @@ from tests.contract.bus_engine import (
     records,
     running,
 )
-from tests.support.polling import until
+from tests.polling import until
 
 
 class BusSuite(BusTests):

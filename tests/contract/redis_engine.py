@@ -5,13 +5,13 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 
-from svckit.bus import BatchHandler, Handler
-from svckit.delivery import DeliverySettings
-from svckit.redis_bus import BusSettings, RedisBus
-from svckit.redis_consumer import ConsumerSettings, RedisConsumer
-from svckit.redis_dead_letters import RedisDeadLetters
-from svckit.redis_groups import RedisGroups
-from svckit.redis_publisher import RedisPublisher
+from svckit.events.bus import BatchHandler, Handler
+from svckit.events.delivery import DeliverySettings
+from svckit.events.redis.bus import BusSettings, RedisBus
+from svckit.events.redis.consumer import ConsumerSettings, RedisConsumer
+from svckit.events.redis.dead_letters import RedisDeadLetters
+from svckit.events.redis.groups import RedisGroups
+from svckit.events.redis.publisher import RedisPublisher
 from svckit.settings import Secret
 from tests.contract.bus_engine import PARTITIONS
 

@@ -14,20 +14,20 @@ from google.protobuf.message import Message
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from newsfeed.user.v1 import user_service_pb2 as pb
 
+from svckit.auth.tokens import Role, UserTokenSigner
 from svckit.ids import new_id
-from svckit.rpc import CallLimits, RpcTable
-from svckit.tokens import Role, UserTokenSigner
+from svckit.rpc.table import CallLimits, RpcTable
 from tests.contract.contract_descriptors import RPC_LIST, Rpc
-from tests.support.content_stack import ContentStack
-from tests.support.feed_stack import FeedStack, open_feed_stack
-from tests.support.forgeries import REVOKED_SESSION_ID, forgeries, genuine, genuine_service
-from tests.support.polling import until
-from tests.support.refusals import refusal, refusal_of
-from tests.support.rpc import NamedRoles, Servicer, bearer
-from tests.support.sensible_content_requests import CONTENT_REQUESTS
-from tests.support.sensible_feed_requests import FEED_REQUESTS, UNIMPLEMENTED
-from tests.support.sensible_requests import REQUESTS
-from tests.support.user_stack import Client, Person, UserStack
+from tests.polling import until
+from tests.requests.refusals import refusal, refusal_of
+from tests.requests.sensible_content_requests import CONTENT_REQUESTS
+from tests.requests.sensible_feed_requests import FEED_REQUESTS, UNIMPLEMENTED
+from tests.requests.sensible_requests import REQUESTS
+from tests.stacks.content_stack import ContentStack
+from tests.stacks.feed_stack import FeedStack, open_feed_stack
+from tests.stacks.rpc_server import NamedRoles, Servicer, bearer
+from tests.stacks.user_stack import Client, Person, UserStack
+from tests.troubles.forgeries import REVOKED_SESSION_ID, forgeries, genuine, genuine_service
 
 Metadata = Sequence[tuple[str, str]]
 

@@ -8,9 +8,10 @@ from typing import cast
 import pytest
 
 from devstack.stores import throwaway
-from svckit.bus import BusEvent, GroupState, Undecodable
-from svckit.redis_bus import START, BusMismatch, Lease, RedisBus, decode, place_of
-from svckit.redis_consumer import RedisConsumer
+from svckit.events.bus import BusEvent, GroupState, Undecodable
+from svckit.events.redis.bus import START, BusMismatch, Lease, RedisBus, decode, place_of
+from svckit.events.redis.consumer import RedisConsumer
+from tests.clock import ManualClock
 from tests.contract.bus_crash_suite import BusCrashSuite, BusFrozenSuite
 from tests.contract.bus_engine import (
     DELIVERY,
@@ -24,9 +25,8 @@ from tests.contract.bus_engine import (
 from tests.contract.bus_failure_suite import BusFailureSuite, BusMemorySuite
 from tests.contract.bus_suite import BusSuite
 from tests.contract.redis_engine import QUICK, RedisEngine
-from tests.support.clock import ManualClock
-from tests.support.polling import until
-from tests.support.redis_servers import SERVERS, server_named
+from tests.polling import until
+from tests.stacks.redis_servers import SERVERS, server_named
 
 
 @pytest.fixture(scope="module", params=SERVERS)

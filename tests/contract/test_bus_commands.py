@@ -10,7 +10,7 @@ import pytest
 
 from devstack import valkey
 from devstack.stores import throwaway
-from svckit.bus import BusEvent, Undecodable
+from svckit.events.bus import BusEvent, Undecodable
 from tests.contract.bus_engine import (
     DELIVERY,
     PARTITIONS,
@@ -21,7 +21,7 @@ from tests.contract.bus_engine import (
     running,
 )
 from tests.contract.redis_engine import RedisEngine
-from tests.support.polling import until
+from tests.polling import until
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import svckit
 import user_svc
 from protos.compile import compile_descriptors
 from svckit.errors import DomainError
-from svckit.status import code_of
+from svckit.rpc.status import code_of
 from tests.contract.contract_descriptors import (
     COMMENTS,
     ENUMS,

@@ -21,19 +21,19 @@ from redis.asyncio import Redis
 from devstack import valkey
 from devstack.servers import free_port, launch, stop
 from devstack.store import Place
-from svckit.bus import BusEvent, Fence, Handler
-from svckit.delivery import DeliverySettings
+from svckit.events.bus import BusEvent, Fence, Handler
+from svckit.events.delivery import DeliverySettings
+from svckit.events.outbox import OutboxRecord
+from svckit.events.redis.bus import BusSettings
+from svckit.events.redis.consumer import ConsumerSettings, RedisConsumer
+from svckit.events.redis.publisher import RedisPublisher
+from svckit.events.relay import Relay, RelaySettings
 from svckit.ids import new_id
-from svckit.migrations import migrate
-from svckit.outbox import OutboxRecord
-from svckit.postgres import Database, PostgresSettings, open_database
-from svckit.postgres_outbox import COMPONENT, PostgresOutbox, append
-from svckit.redis_bus import BusSettings
-from svckit.redis_consumer import ConsumerSettings, RedisConsumer
-from svckit.redis_publisher import RedisPublisher
-from svckit.relay import Relay, RelaySettings
+from svckit.postgres.client import Database, PostgresSettings, open_database
+from svckit.postgres.migrations import migrate
+from svckit.postgres.outbox import COMPONENT, PostgresOutbox, append
 from svckit.settings import Secret
-from tests.support.polling import until
+from tests.polling import until
 
 WRITERS = 4
 WRITE_EVERY_S = 0.005

@@ -6,13 +6,13 @@ import pytest
 from redis.asyncio import Redis
 
 from devstack.stores import throwaway
-from svckit.bus import BusEvent, Undecodable
 from svckit.errors import Unavailable
-from svckit.redis_bus import BusMismatch
+from svckit.events.bus import BusEvent, Undecodable
+from svckit.events.redis.bus import BusMismatch
 from tests.contract.bus_engine import DELIVERY, PARTITIONS, Recorder, letters, record, running
 from tests.contract.redis_engine import RedisEngine
-from tests.support.polling import until
-from tests.support.redis_servers import SERVERS, server_named
+from tests.polling import until
+from tests.stacks.redis_servers import SERVERS, server_named
 
 ROOM_BYTES = 2_000_000
 BATCH = 100

@@ -19,13 +19,13 @@ from google.rpc import error_details_pb2
 from newsfeed.content.v1 import content_service_pb2 as pb
 
 from svckit.health import require_serving
-from svckit.status import rich_status
-from tests.support.content_stack import Author, ContentStack, open_content_stack
-from tests.support.gate import Gate, frozen, gate_before, gone
-from tests.support.polling import until
-from tests.support.refusals import refusal, refusal_of
-from tests.support.sensible_content_requests import CONTENT_REQUESTS
-from tests.support.user_stack import UserStack
+from svckit.rpc.status import rich_status
+from tests.polling import until
+from tests.requests.refusals import refusal, refusal_of
+from tests.requests.sensible_content_requests import CONTENT_REQUESTS
+from tests.stacks.content_stack import Author, ContentStack, open_content_stack
+from tests.stacks.user_stack import UserStack
+from tests.troubles.gate import Gate, frozen, gate_before, gone
 
 ANSWERED_S_MAX = 1.0
 SLOW_S = 0.2

@@ -16,9 +16,9 @@ from newsfeed.events.v1 import events_pb2
 from newsfeed.user.v1 import user_service_pb2 as pb
 from newsfeed.user.v1 import user_service_pb2_grpc as stubs
 
-from bench.dataset import Size, load
-from bench.stack import Bench, Running
-from tests.support.polling import until
+from bench.tools.dataset import Size, load
+from bench.tools.stack import Bench, Running
+from tests.polling import until
 
 if TYPE_CHECKING:
     from newsfeed.user.v1.user_service_pb2_grpc import UserServiceAsyncStub

@@ -19,11 +19,11 @@ from devstack import valkey
 from devstack.stores import throwaway
 from feed_svc.model import Source, UserId
 from svckit.ids import new_id
-from tests.support.content_stack import ContentStack
-from tests.support.feed_stack import FeedStack, Reader, open_feed_stack
-from tests.support.gate import Gate, gate_before, gone
-from tests.support.polling import until
-from tests.support.refusals import refusal
+from tests.polling import until
+from tests.requests.refusals import refusal
+from tests.stacks.content_stack import ContentStack
+from tests.stacks.feed_stack import FeedStack, Reader, open_feed_stack
+from tests.troubles.gate import Gate, gate_before, gone
 
 SLOW_S = 5.0
 READS = 5

@@ -8,11 +8,11 @@ from redis.asyncio import Redis
 from feed_svc.clients import Contents
 from feed_svc.model import Post
 from svckit.errors import Unavailable
-from tests.support.content_stack import ContentStack
-from tests.support.feed_events import open_feed_events, post_id
-from tests.support.gate import Gate, gate_before
-from tests.support.own_valkey import own_valkey
-from tests.support.polling import until
+from tests.polling import until
+from tests.stacks.content_stack import ContentStack
+from tests.stacks.feed_events import open_feed_events, post_id
+from tests.troubles.gate import Gate, gate_before
+from tests.troubles.own_valkey import own_valkey
 
 
 class FreezingContents(Contents):

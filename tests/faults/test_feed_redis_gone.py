@@ -17,13 +17,13 @@ from redis.asyncio import Redis
 from feed_svc.clients import Contents, People
 from feed_svc.model import Place, UserId
 from svckit.errors import Unavailable
-from tests.support.content_stack import ContentStack
-from tests.support.feed_events import open_feed_events, post_id
-from tests.support.feed_load import FRESH_S, READ_EVERY_S, READERS, FeedLoad, Read
-from tests.support.feed_stack import FeedStack, open_feed_stack
-from tests.support.gate import Gate, gate_before
-from tests.support.own_valkey import OwnValkey, own_valkey
-from tests.support.polling import until
+from tests.polling import until
+from tests.stacks.content_stack import ContentStack
+from tests.stacks.feed_events import open_feed_events, post_id
+from tests.stacks.feed_stack import FeedStack, open_feed_stack
+from tests.troubles.feed_load import FRESH_S, READ_EVERY_S, READERS, FeedLoad, Read
+from tests.troubles.gate import Gate, gate_before
+from tests.troubles.own_valkey import OwnValkey, own_valkey
 
 READS_PER_S = READERS / READ_EVERY_S
 GONE_S = 3.0

@@ -17,9 +17,9 @@ import psutil
 import pytest
 
 from svckit.logs import JsonFormatter
-from tests.support.gateway_stack import GatewayStack, open_gateway_stack, request_bytes
-from tests.support.polling import until
-from tests.support.user_stack import UserStack
+from tests.polling import until
+from tests.stacks.gateway_stack import GatewayStack, open_gateway_stack, request_bytes
+from tests.stacks.user_stack import UserStack
 
 WITHIN_S = 1.0
 HEAD_TIMEOUT_S = 0.5

@@ -12,11 +12,11 @@ from pathlib import Path
 import grpc
 from newsfeed.content.v1 import content_service_pb2 as pb
 
-from tests.support.content_stack import Author, ContentStack, open_content_stack
-from tests.support.own_mongod import own_mongod
-from tests.support.polling import until
-from tests.support.refusals import refusal_of
-from tests.support.user_stack import open_user_stack
+from tests.polling import until
+from tests.requests.refusals import refusal_of
+from tests.stacks.content_stack import Author, ContentStack, open_content_stack
+from tests.stacks.user_stack import open_user_stack
+from tests.troubles.own_mongod import own_mongod
 
 CLIENTS = 8
 KILLS = 2

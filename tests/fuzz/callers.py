@@ -9,7 +9,7 @@ from typing import Any
 from newsfeed.user.v1 import user_service_pb2 as pb
 from schemathesis import Response
 
-from tests.support.feed_stack import FeedStack
+from tests.stacks.feed_stack import FeedStack
 
 SIGN_UP_TIMEOUT_S = 10.0
 POSTS = 5

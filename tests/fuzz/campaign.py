@@ -26,9 +26,9 @@ from schemathesis.openapi.checks import UseAfterFree
 
 from tests.contract.contract_descriptors import RPC_LIST
 from tests.fuzz.callers import Caller, Role, World, caller_with, make_world
-from tests.support.bad_values import BAD
-from tests.support.feed_stack import FeedStack
-from tests.support.sensible_feed_requests import UNIMPLEMENTED
+from tests.requests.bad_values import BAD
+from tests.requests.sensible_feed_requests import UNIMPLEMENTED
+from tests.stacks.feed_stack import FeedStack
 
 Sent = Case[APIOperation[Any, Any, Any, Any]]
 REQUEST_TIMEOUT_S = 10

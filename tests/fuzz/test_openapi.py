@@ -9,9 +9,9 @@ import sys
 import pytest
 
 from tests.fuzz.campaign import Campaign
-from tests.support.feed_stack import FeedStack
-from tests.support.gateway_stack import GatewayStack
-from tests.support.openapi import closed
+from tests.requests.openapi import closed
+from tests.stacks.feed_stack import FeedStack
+from tests.stacks.gateway_stack import GatewayStack
 
 CASES = int(os.environ.get("FUZZ_CASES", "300"))
 SEED = int(os.environ.get("FUZZ_SEED", "1"))

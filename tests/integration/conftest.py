@@ -11,10 +11,10 @@ from feed_svc import engine_store
 from feed_svc.store import FeedRedis, StoreSettings, open_store
 from feed_svc.window_store import WindowStore
 from svckit.settings import Secret
-from tests.support.content_stack import ContentStack
-from tests.support.feed_events import FeedEventsStack, open_feed_events
-from tests.support.own_cluster import own_cluster
-from tests.support.redis_servers import SERVERS, server_named
+from tests.stacks.content_stack import ContentStack
+from tests.stacks.feed_events import FeedEventsStack, open_feed_events
+from tests.stacks.redis_servers import SERVERS, server_named
+from tests.troubles.own_cluster import own_cluster
 
 SMALL_WINDOW = 8
 PATIENCE_S = 10.0  # a busy machine is no mistake

@@ -12,10 +12,10 @@ from contextlib import suppress
 
 from redis.asyncio import Redis
 
-from svckit.outbox import OutboxRecord
-from svckit.postgres import PostgresSettings, open_database
-from svckit.postgres_outbox import PostgresOutbox
-from svckit.relay import Relay, RelaySettings
+from svckit.events.outbox import OutboxRecord
+from svckit.events.relay import Relay, RelaySettings
+from svckit.postgres.client import PostgresSettings, open_database
+from svckit.postgres.outbox import PostgresOutbox
 from svckit.settings import Secret
 
 # Nothing is published again for safety: it would hide what the relay itself loses.

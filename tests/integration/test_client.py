@@ -13,9 +13,9 @@ from newsfeed.user.v1.user_service_pb2_grpc import (
 )
 
 from svckit import errors
-from svckit.client import RetryBudget, ServiceChannel
 from svckit.context import Call, current_call
-from tests.support.rpc import bearer, dialled, serving
+from svckit.rpc.client import RetryBudget, ServiceChannel
+from tests.stacks.rpc_server import bearer, dialled, serving
 from user_svc.model import UserNotFound
 
 USERS = pb.DESCRIPTOR.services_by_name["UserService"]

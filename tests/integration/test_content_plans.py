@@ -22,7 +22,7 @@ from content_svc.model import (
 )
 from content_svc.purge_store import PurgeStore
 from content_svc.store import PostStore
-from tests.support.content_stores import (
+from tests.stacks.content_stores import (
     NOW_MS,
     Stores,
     comment_on,

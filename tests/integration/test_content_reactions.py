@@ -22,9 +22,9 @@ from content_svc.model import (
     UserId,
 )
 from content_svc.store import Change
-from svckit.mongo import Document
-from svckit.mongo_outbox import OUTBOX
-from tests.support.content_stores import (
+from svckit.mongo.client import Document
+from svckit.mongo.outbox import OUTBOX
+from tests.stacks.content_stores import (
     ADA,
     BOB,
     EVE,

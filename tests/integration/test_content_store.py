@@ -25,8 +25,8 @@ from content_svc.model import (
 )
 from content_svc.store import Change
 from content_svc.texts import words_in
-from svckit.mongo_outbox import OUTBOX, MongoOutbox
-from tests.support.content_stores import (
+from svckit.mongo.outbox import OUTBOX, MongoOutbox
+from tests.stacks.content_stores import (
     ADA,
     BOB,
     EVE,

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from newsfeed.content.v1 import content_service_pb2 as pb
 
-from tests.support.content_stack import Author, ContentStack, open_content_stack, packed
-from tests.support.refusals import refusal
-from tests.support.user_stack import open_user_stack
+from tests.requests.refusals import refusal
+from tests.stacks.content_stack import Author, ContentStack, open_content_stack, packed
+from tests.stacks.user_stack import open_user_stack
 
 QUICK_S = 0.5
 

@@ -14,11 +14,11 @@ from google.protobuf.message import Message
 from newsfeed.content.v1 import content_service_pb2 as pb
 from newsfeed.options.v1 import options_pb2
 
-from tests.support.bad_values import BAD, INVALID_FIELD, NO_UTF8, OK, Case, check
-from tests.support.content_stack import ContentStack
-from tests.support.refusals import refusal
-from tests.support.sensible_content_requests import CONTENT_REQUESTS
-from tests.support.user_stack import Client, Person
+from tests.requests.bad_values import BAD, INVALID_FIELD, NO_UTF8, OK, Case, check
+from tests.requests.refusals import refusal
+from tests.requests.sensible_content_requests import CONTENT_REQUESTS
+from tests.stacks.content_stack import ContentStack
+from tests.stacks.user_stack import Client, Person
 
 Path = tuple[FieldDescriptor, ...]
 

@@ -7,8 +7,8 @@ from google.protobuf.message import Message
 from newsfeed.content.v1 import content_service_pb2 as pb
 from newsfeed.events.v1 import events_pb2 as events
 
-from tests.support.content_stack import Author, ContentStack
-from tests.support.refusals import refusal
+from tests.requests.refusals import refusal
+from tests.stacks.content_stack import Author, ContentStack
 
 Told: TypeAlias = list[tuple[str, Message]]
 

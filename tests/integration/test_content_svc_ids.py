@@ -10,8 +10,8 @@ import pytest
 from newsfeed.content.v1 import content_service_pb2 as pb
 from newsfeed.events.v1 import events_pb2
 
-from tests.support.content_stack import ContentStack
-from tests.support.refusals import refusal
+from tests.requests.refusals import refusal
+from tests.stacks.content_stack import ContentStack
 
 R = TypeVar("R")
 A = TypeVar("A")

@@ -3,8 +3,8 @@
 import pytest
 from newsfeed.content.v1 import content_service_pb2 as pb
 
-from tests.support.content_stack import ContentStack
-from tests.support.refusals import refusal
+from tests.requests.refusals import refusal
+from tests.stacks.content_stack import ContentStack
 
 DENIED = "PERMISSION_DENIED PERMISSION_DENIED"
 POST_NOT_FOUND = "NOT_FOUND POST_NOT_FOUND"

@@ -11,8 +11,8 @@ from newsfeed.events.v1 import events_pb2
 
 from content_svc import maintenance, metrics
 from content_svc.store import Change
-from svckit.bus import Fence, Undecodable
-from tests.support.content_stack import LONG_MS, Author, ContentStack, bus_event, packed
+from svckit.events.bus import Fence, Undecodable
+from tests.stacks.content_stack import LONG_MS, Author, ContentStack, bus_event, packed
 
 WHOLE = pb.PostMetadata(
     tags=["given"],

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from newsfeed.content.v1 import content_service_pb2 as pb
 
-from tests.support.content_stack import Author, ContentStack, packed
-from tests.support.refusals import refusal
+from tests.requests.refusals import refusal
+from tests.stacks.content_stack import Author, ContentStack, packed
 
 SEED = 20261120
 

@@ -7,10 +7,10 @@ import grpc
 import pytest
 from newsfeed.content.v1 import content_service_pb2 as pb
 
-from svckit.server import MESSAGE_BYTES_MAX
-from tests.support.content_stack import Author, ContentStack
-from tests.support.large_posts import WORD, largest
-from tests.support.refusals import Refusal, refusal
+from svckit.rpc.server import MESSAGE_BYTES_MAX
+from tests.requests.large_posts import WORD, largest
+from tests.requests.refusals import Refusal, refusal
+from tests.stacks.content_stack import Author, ContentStack
 
 POSTS = 100  # the longest page
 FIT_FOR_SURE = 32  # as BatchGetPosts says

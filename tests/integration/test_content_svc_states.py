@@ -7,9 +7,9 @@ from collections.abc import Awaitable
 import pytest
 from newsfeed.content.v1 import content_service_pb2 as pb
 
-from tests.support.bad_values import INVALID_FIELD, OK
-from tests.support.content_stack import Author, ContentStack
-from tests.support.refusals import refusal, refusal_of
+from tests.requests.bad_values import INVALID_FIELD, OK
+from tests.requests.refusals import refusal, refusal_of
+from tests.stacks.content_stack import Author, ContentStack
 
 POST_NOT_FOUND = "NOT_FOUND POST_NOT_FOUND"
 SHARE_NOT_ALLOWED = "FAILED_PRECONDITION SHARE_NOT_ALLOWED"

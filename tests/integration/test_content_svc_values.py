@@ -9,10 +9,10 @@ import grpc
 import pytest
 from newsfeed.content.v1 import content_service_pb2 as pb
 
-from tests.support.bad_values import INVALID_FIELD
-from tests.support.content_stack import CDN, Author, ContentStack, open_content_stack
-from tests.support.refusals import refusal
-from tests.support.user_stack import UserStack
+from tests.requests.bad_values import INVALID_FIELD
+from tests.requests.refusals import refusal
+from tests.stacks.content_stack import CDN, Author, ContentStack, open_content_stack
+from tests.stacks.user_stack import UserStack
 
 BAD_URLS = [
     "javascript:alert(1)",

@@ -19,7 +19,7 @@ from redis.asyncio import Redis
 from devstack import servers
 from devstack.servers import HOST, free_port, is_alive, is_free
 from devstack.state import ProcessRecord, State
-from tests.support.polling import until
+from tests.polling import until
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = {"user_svc", "content_svc", "feed_svc", "gateway"}

@@ -6,7 +6,7 @@ from feed_svc.author_store import AuthorStore
 from feed_svc.cache_store import GRAPH_TTL_MS, TTL_MS, CacheStore
 from feed_svc.model import RECENTS_MAX, PostId, Tier
 from feed_svc.store import FeedRedis
-from tests.support.feed_redis import (
+from tests.stacks.feed_redis import (
     at,
     complete,
     down_to_the_last,

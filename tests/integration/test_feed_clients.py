@@ -8,7 +8,7 @@ from newsfeed.feed.v1 import feed_service_pb2 as pb
 from feed_svc import clients
 from feed_svc.clients import decode_post, graph_of_copy
 from feed_svc.model import TOP, Hidden, PostId, UserId
-from tests.support.feed_events import FeedEventsStack, post_id, user_id
+from tests.stacks.feed_events import FeedEventsStack, post_id, user_id
 
 NOBODY = UserId(uuid.uuid4().bytes)
 

@@ -12,7 +12,8 @@ from feed_svc.window_store import WindowStore
 from svckit.errors import Unavailable
 from svckit.settings import Secret
 from tests.integration.conftest import PATIENT
-from tests.support.feed_redis import (
+from tests.polling import until
+from tests.stacks.feed_redis import (
     at,
     complete,
     new_fence,
@@ -21,8 +22,7 @@ from tests.support.feed_redis import (
     packed,
     source_of,
 )
-from tests.support.own_cluster import NODES, OwnCluster, own_cluster
-from tests.support.polling import until
+from tests.troubles.own_cluster import NODES, OwnCluster, own_cluster
 
 
 @pytest.fixture(scope="module")

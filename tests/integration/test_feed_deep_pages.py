@@ -17,10 +17,10 @@ from content_svc.store import POSTS, document_of
 from devstack import valkey
 from devstack.stores import throwaway
 from svckit.ids import new_id
-from tests.support.content_stack import ContentStack
-from tests.support.feed_events import user_id
-from tests.support.feed_load import patient
-from tests.support.feed_stack import FeedStack, Reader, open_feed_stack
+from tests.stacks.content_stack import ContentStack
+from tests.stacks.feed_events import user_id
+from tests.stacks.feed_stack import FeedStack, Reader, open_feed_stack
+from tests.troubles.feed_load import patient
 
 AUTHORS = 8
 POSTS_TOTAL = 5_000

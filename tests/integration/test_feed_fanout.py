@@ -9,10 +9,10 @@ from newsfeed.user.v1 import user_service_pb2 as user_pb
 
 from feed_svc import fanout
 from feed_svc.model import Source, UserId, WindowState
-from svckit.bus import Fence, Fenced, Undecodable
 from svckit.errors import Unavailable
-from tests.support.content_stack import ContentStack, bus_event
-from tests.support.feed_events import (
+from svckit.events.bus import Fence, Fenced, Undecodable
+from tests.stacks.content_stack import ContentStack, bus_event
+from tests.stacks.feed_events import (
     FeedEventsStack,
     kind_of,
     open_feed_events,

@@ -11,10 +11,11 @@ from feed_svc.author_store import AuthorStore
 from feed_svc.model import Tier
 from feed_svc.store import REQUEST_TIMEOUT_S, Call, FeedRedis, StoreSettings, open_store
 from feed_svc.window_store import WindowStore
-from svckit.bus import Fence, Fenced
 from svckit.errors import Unavailable
+from svckit.events.bus import Fence, Fenced
 from svckit.settings import Secret
-from tests.support.feed_redis import (
+from tests.polling import until
+from tests.stacks.feed_redis import (
     ask_all_nodes,
     at,
     complete,
@@ -24,8 +25,7 @@ from tests.support.feed_redis import (
     reply_to,
     source_of,
 )
-from tests.support.own_valkey import own_valkey
-from tests.support.polling import until
+from tests.troubles.own_valkey import own_valkey
 
 
 @pytest.fixture

@@ -17,13 +17,13 @@ from devstack import valkey
 from devstack.stores import throwaway
 from feed_svc.live import ITEMS_MAX, STREAMS_PER_VIEWER_MAX, News
 from feed_svc.model import UserId
-from tests.support.content_stack import ContentStack
-from tests.support.feed_events import post_id
-from tests.support.feed_redis import reply_to
-from tests.support.feed_stack import FeedStack, Reader, circle, open_feed_stack
-from tests.support.live_streams import WITHIN_S, ids, watching
-from tests.support.polling import until
-from tests.support.refusals import refusal
+from tests.polling import until
+from tests.requests.live_streams import WITHIN_S, ids, watching
+from tests.requests.refusals import refusal
+from tests.stacks.content_stack import ContentStack
+from tests.stacks.feed_events import post_id
+from tests.stacks.feed_redis import reply_to
+from tests.stacks.feed_stack import FeedStack, Reader, circle, open_feed_stack
 
 if TYPE_CHECKING:
     from newsfeed.content.v1 import content_service_pb2 as content_pb

@@ -12,7 +12,7 @@ from feed_svc.model import UserId
 from feed_svc.store import FeedRedis
 from feed_svc.window_store import WindowStore
 from svckit.errors import Unavailable
-from tests.support.feed_redis import ask_all_nodes, at, new_fence, new_user, new_window, packed
+from tests.stacks.feed_redis import ask_all_nodes, at, new_fence, new_user, new_window, packed
 
 WITHIN_S = 5.0
 

@@ -8,8 +8,8 @@ import pytest
 from feed_svc.clients import Contents
 from feed_svc.model import Place, Tier, UserId, WindowState
 from svckit.errors import Unavailable
-from tests.support.content_stack import ContentStack
-from tests.support.feed_events import (
+from tests.stacks.content_stack import ContentStack
+from tests.stacks.feed_events import (
     PULLED_FROM,
     FeedEventsStack,
     open_feed_events,

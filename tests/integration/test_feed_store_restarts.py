@@ -7,9 +7,9 @@ from feed_svc.model import WindowState
 from feed_svc.store import FeedRedis, StoreSettings, open_store
 from feed_svc.window_store import WindowStore
 from svckit.settings import Secret
-from tests.support.feed_redis import at, complete, new_fence, new_user, new_window, reply_to, whole
-from tests.support.own_valkey import own_valkey
-from tests.support.polling import until
+from tests.polling import until
+from tests.stacks.feed_redis import at, complete, new_fence, new_user, new_window, reply_to, whole
+from tests.troubles.own_valkey import own_valkey
 
 
 async def test_nothing_from_before_a_restart_counts(tmp_path: Path) -> None:

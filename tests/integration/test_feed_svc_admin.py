@@ -9,8 +9,8 @@ from newsfeed.feed.v1 import feed_service_pb2 as pb
 
 from feed_svc.model import PostId, UserId
 from feed_svc.prewarm import prewarm
-from tests.support.feed_stack import FeedStack, Reader
-from tests.support.refusals import refusal
+from tests.requests.refusals import refusal
+from tests.stacks.feed_stack import FeedStack, Reader
 
 Call = Callable[[Reader, str], Awaitable[pb.FeedInfo]]
 

@@ -15,11 +15,11 @@ from newsfeed.feed.v1 import feed_service_pb2 as pb
 from newsfeed.options.v1 import options_pb2
 
 from svckit.page_tokens import PageTokens
-from tests.support.bad_values import BAD, INVALID_FIELD, NO_UTF8, OK, Case, check
-from tests.support.content_stack import ContentStack
-from tests.support.feed_stack import PAGE_TOKEN_KEY, FeedStack, Reader, open_feed_stack
-from tests.support.refusals import refusal
-from tests.support.sensible_feed_requests import FEED_REQUESTS, UNIMPLEMENTED
+from tests.requests.bad_values import BAD, INVALID_FIELD, NO_UTF8, OK, Case, check
+from tests.requests.refusals import refusal
+from tests.requests.sensible_feed_requests import FEED_REQUESTS, UNIMPLEMENTED
+from tests.stacks.content_stack import ContentStack
+from tests.stacks.feed_stack import PAGE_TOKEN_KEY, FeedStack, Reader, open_feed_stack
 
 INVALID_PAGE_TOKEN = "INVALID_ARGUMENT INVALID_PAGE_TOKEN"
 INVALID_TOKEN = {

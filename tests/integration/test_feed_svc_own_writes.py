@@ -8,8 +8,8 @@ import pytest
 from newsfeed.content.v1 import content_service_pb2 as content_pb
 from newsfeed.feed.v1 import feed_service_pb2 as pb
 
-from tests.support.content_stack import ContentStack
-from tests.support.feed_stack import FeedStack, Reader, open_feed_stack
+from tests.stacks.content_stack import ContentStack
+from tests.stacks.feed_stack import FeedStack, Reader, open_feed_stack
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from newsfeed.feed.v1 import feed_service_pb2 as pb
 
-from tests.support.content_stack import ContentStack
-from tests.support.feed_stack import FeedStack, open_feed_stack
-from tests.support.refusals import refusal
+from tests.requests.refusals import refusal
+from tests.stacks.content_stack import ContentStack
+from tests.stacks.feed_stack import FeedStack, open_feed_stack
 
 NOBODY = "redis://127.0.0.1:1/0"
 

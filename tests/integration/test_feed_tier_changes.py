@@ -9,8 +9,8 @@ from feed_svc.followers import WRITES_AT_ONCE_MAX
 from feed_svc.model import ID_BYTES, Tier, UserId, WindowState
 from feed_svc.tiers import PushSettings
 from svckit.errors import Unavailable
-from tests.support.content_stack import Author
-from tests.support.feed_events import (
+from tests.stacks.content_stack import Author
+from tests.stacks.feed_events import (
     PULLED_FROM,
     FeedEventsStack,
     post_id,

@@ -24,9 +24,9 @@ from feed_svc.model import (
 )
 from feed_svc.store import FeedRedis
 from feed_svc.window_store import WindowStore
-from svckit.bus import Fence
+from svckit.events.bus import Fence
 from tests.integration.conftest import SMALL_WINDOW
-from tests.support.feed_redis import MS, new_fence, new_user, newest_first
+from tests.stacks.feed_redis import MS, new_fence, new_user, newest_first
 
 AUTHORS = 4  # the first is the viewer
 TIMES = 12  # few: many posts are of the same millisecond, and old ones come late

@@ -10,7 +10,7 @@ from feed_svc.model import TOP, Source, WindowState
 from feed_svc.store import FeedRedis, StoreSettings, open_store
 from feed_svc.window_store import BUILD_ALONE_MS, BUILD_TTL_MS, WindowStore
 from tests.integration.conftest import SMALL_WINDOW
-from tests.support.feed_redis import (
+from tests.stacks.feed_redis import (
     at,
     complete,
     down_to_the_last,

@@ -14,9 +14,9 @@ from newsfeed.feed.v1 import feed_service_pb2 as feed_pb
 
 from svckit import errors
 from svckit.context import Call, current_call
-from tests.support.gateway_stack import GatewayStack, open_gateway_stack, serving_beside
-from tests.support.polling import until
-from tests.support.user_stack import PASSWORD, UserStack
+from tests.polling import until
+from tests.stacks.gateway_stack import GatewayStack, open_gateway_stack, serving_beside
+from tests.stacks.user_stack import PASSWORD, UserStack
 
 CONTENT = content_pb.DESCRIPTOR.services_by_name["ContentService"]
 FEED = feed_pb.DESCRIPTOR.services_by_name["FeedService"]

@@ -19,14 +19,14 @@ from newsfeed.user.v1 import user_service_pb2 as user_pb
 from openapi_schema_validator import OAS31Validator
 
 from tests.contract.contract_descriptors import RPC_LIST, Rpc, route_of
-from tests.support.feed_stack import FeedStack, Reader
-from tests.support.gateway_stack import GatewayStack
-from tests.support.http_calls import HttpCall, http_call
-from tests.support.openapi import closed
-from tests.support.sensible_content_requests import CONTENT_REQUESTS
-from tests.support.sensible_feed_requests import FEED_REQUESTS, UNIMPLEMENTED
-from tests.support.sensible_requests import REQUESTS
-from tests.support.user_stack import Person
+from tests.requests.http_calls import HttpCall, http_call
+from tests.requests.openapi import closed
+from tests.requests.sensible_content_requests import CONTENT_REQUESTS
+from tests.requests.sensible_feed_requests import FEED_REQUESTS, UNIMPLEMENTED
+from tests.requests.sensible_requests import REQUESTS
+from tests.stacks.feed_stack import FeedStack, Reader
+from tests.stacks.gateway_stack import GatewayStack
+from tests.stacks.user_stack import Person
 
 FIRST_EVENT_S = 1.0
 EVENTS = "text/event-stream"

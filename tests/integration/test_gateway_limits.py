@@ -12,10 +12,10 @@ from redis.asyncio import Redis
 from gateway import limit_store
 from gateway.limit_store import RedisLimits, open_limit_store
 from gateway.model import Limit
-from tests.support.gate import gate_before
-from tests.support.gateway_stack import GatewayStack, open_gateway_stack
-from tests.support.polling import until
-from tests.support.user_stack import PASSWORD, UserStack
+from tests.polling import until
+from tests.stacks.gateway_stack import GatewayStack, open_gateway_stack
+from tests.stacks.user_stack import PASSWORD, UserStack
+from tests.troubles.gate import gate_before
 
 LOGIN = "/v1/auth/login"
 ME = "/v1/me"

@@ -13,9 +13,9 @@ from newsfeed.user.v1 import user_service_pb2 as user_pb
 from gateway import sse
 from svckit import errors
 from svckit.context import calling_user_id
-from tests.support.gateway_stack import Connection, GatewayStack, open_gateway_stack, serving_beside
-from tests.support.polling import until
-from tests.support.user_stack import Person, UserStack
+from tests.polling import until
+from tests.stacks.gateway_stack import Connection, GatewayStack, open_gateway_stack, serving_beside
+from tests.stacks.user_stack import Person, UserStack
 
 FEED = pb.DESCRIPTOR.services_by_name["FeedService"]
 LIVE = "/v1/feed/live"

@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 from newsfeed.content.v1 import content_service_pb2 as pb
 
-from tests.support.gateway_stack import (
+from tests.polling import until
+from tests.stacks.gateway_stack import (
     GatewayStack,
     Reply,
     open_gateway_stack,
     request_bytes,
     serving_beside,
 )
-from tests.support.polling import until
-from tests.support.user_stack import UserStack
+from tests.stacks.user_stack import UserStack
 
 CONTENT = pb.DESCRIPTOR.services_by_name["ContentService"]
 POST = f"/v1/posts/{uuid.uuid4()}"

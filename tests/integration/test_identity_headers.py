@@ -10,9 +10,9 @@ from newsfeed.content.v1 import content_service_pb2 as content_pb
 from newsfeed.feed.v1 import feed_service_pb2 as feed_pb
 from newsfeed.user.v1 import user_service_pb2 as user_pb
 
-from tests.support.feed_stack import FeedStack, Reader
-from tests.support.gateway_stack import GatewayStack
-from tests.support.refusals import refusal
+from tests.requests.refusals import refusal
+from tests.stacks.feed_stack import FeedStack, Reader
+from tests.stacks.gateway_stack import GatewayStack
 
 # {id}, {name} and {token} become an admin's.
 HEADERS: Mapping[str, str] = {

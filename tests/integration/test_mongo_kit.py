@@ -13,7 +13,8 @@ import pytest
 from pymongo.errors import OperationFailure
 
 from svckit.errors import DeadlineExceeded, Unavailable
-from svckit.mongo import (
+from svckit.events.outbox import OutboxRecord
+from svckit.mongo.client import (
     DuplicateKey,
     Mongo,
     MongoSettings,
@@ -21,12 +22,11 @@ from svckit.mongo import (
     TransactionConflict,
     open_mongo,
 )
-from svckit.mongo_migrations import Component, MigrationError, migrate
-from svckit.mongo_outbox import COMPONENT, OUTBOX, append
-from svckit.outbox import OutboxRecord
-from tests.support.gate import Gate, gate_before
-from tests.support.own_mongod import own_mongod
-from tests.support.polling import until
+from svckit.mongo.migrations import Component, MigrationError, migrate
+from svckit.mongo.outbox import COMPONENT, OUTBOX, append
+from tests.polling import until
+from tests.troubles.gate import Gate, gate_before
+from tests.troubles.own_mongod import own_mongod
 
 PEOPLE = "people"
 # Slow, and then matches nothing.

@@ -13,7 +13,9 @@ from typing import cast
 
 import pytest
 
-from svckit.mongo import (
+from svckit.events.outbox import OutboxRecord
+from svckit.events.relay import Relay, RelaySettings
+from svckit.mongo.client import (
     Document,
     Mongo,
     MongoSettings,
@@ -21,11 +23,9 @@ from svckit.mongo import (
     TransactionConflict,
     open_mongo,
 )
-from svckit.mongo_migrations import migrate
-from svckit.mongo_outbox import COMPONENT, OUTBOX, MongoOutbox, append
-from svckit.outbox import OutboxRecord
-from svckit.relay import Relay, RelaySettings
-from tests.support.polling import until
+from svckit.mongo.migrations import migrate
+from svckit.mongo.outbox import COMPONENT, OUTBOX, MongoOutbox, append
+from tests.polling import until
 
 WRITERS = 20
 EVENTS = 1_000

@@ -15,13 +15,13 @@ from typing import cast
 import pytest
 from redis.asyncio import Redis
 
-from svckit.migrations import migrate
-from svckit.outbox import OutboxRecord
-from svckit.outbox_partitions import NAMES, maintain_partitions
-from svckit.postgres import Connection, Database, PostgresSettings, open_database
-from svckit.postgres_outbox import COMPONENT, PostgresOutbox, append
+from svckit.events.outbox import OutboxRecord
+from svckit.postgres.client import Connection, Database, PostgresSettings, open_database
+from svckit.postgres.migrations import migrate
+from svckit.postgres.outbox import COMPONENT, PostgresOutbox, append
+from svckit.postgres.partitions import NAMES, maintain_partitions
 from svckit.settings import Secret
-from tests.support.polling import until
+from tests.polling import until
 
 REPOSITORY = Path(__file__).parents[2]
 WRITERS = 20

@@ -12,8 +12,7 @@ import pytest
 
 from svckit.errors import DeadlineExceeded, Unavailable
 from svckit.migration_files import Component, MigrationError
-from svckit.migrations import migrate
-from svckit.postgres import (
+from svckit.postgres.client import (
     CheckViolation,
     Connection,
     Database,
@@ -23,9 +22,10 @@ from svckit.postgres import (
     UniqueViolation,
     open_database,
 )
+from svckit.postgres.migrations import migrate
 from svckit.settings import Secret
-from tests.support.gate import Gate, gate_before
-from tests.support.polling import until
+from tests.polling import until
+from tests.troubles.gate import Gate, gate_before
 
 SCHEMA = """
 CREATE TABLE people (

@@ -12,9 +12,9 @@ from newsfeed.user.v1 import user_service_pb2 as pb
 from newsfeed.user.v1.user_service_pb2_grpc import GraphServiceStub, UserServiceStub
 
 from svckit.context import Call, current_call
-from svckit.server import Server, ServerSettings
-from svckit.status import rich_status
-from tests.support.rpc import NamedRoles, bearer, dialled, serving
+from svckit.rpc.server import Server, ServerSettings
+from svckit.rpc.status import rich_status
+from tests.stacks.rpc_server import NamedRoles, bearer, dialled, serving
 from user_svc.model import UserNotFound
 
 USERS = pb.DESCRIPTOR.services_by_name["UserService"]

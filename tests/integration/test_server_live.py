@@ -12,11 +12,11 @@ from newsfeed.feed.v1.feed_service_pb2_grpc import FeedServiceStub
 from newsfeed.user.v1 import user_service_pb2 as user_pb
 from newsfeed.user.v1.user_service_pb2_grpc import GraphServiceStub
 
-from svckit.server import Server
-from svckit.tokens import TokenExpired
-from tests.support.polling import until
-from tests.support.refusals import refusal_of
-from tests.support.rpc import NamedRoles, bearer, dialled, serving
+from svckit.auth.tokens import TokenExpired
+from svckit.rpc.server import Server
+from tests.polling import until
+from tests.requests.refusals import refusal_of
+from tests.stacks.rpc_server import NamedRoles, bearer, dialled, serving
 
 if TYPE_CHECKING:
     from newsfeed.feed.v1.feed_service_pb2_grpc import FeedServiceAsyncStub

@@ -13,10 +13,10 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from newsfeed.options.v1 import options_pb2
 from newsfeed.user.v1 import user_service_pb2 as pb
 
-from tests.support.bad_values import BAD, INVALID_FIELD, NO_UTF8, OK, Case, check
-from tests.support.refusals import refusal
-from tests.support.sensible_requests import REQUESTS
-from tests.support.user_stack import PASSWORD, Client, Person, UserStack
+from tests.requests.bad_values import BAD, INVALID_FIELD, NO_UTF8, OK, Case, check
+from tests.requests.refusals import refusal
+from tests.requests.sensible_requests import REQUESTS
+from tests.stacks.user_stack import PASSWORD, Client, Person, UserStack
 
 WRONG_CREDENTIALS = "UNAUTHENTICATED WRONG_CREDENTIALS"
 

@@ -10,10 +10,10 @@ from google.protobuf.message import Message
 from newsfeed.events.v1 import events_pb2 as events
 from newsfeed.user.v1 import user_service_pb2 as pb
 
-from svckit.outbox import OutboxRecord
-from tests.support.polling import until
-from tests.support.refusals import refusal
-from tests.support.user_stack import (
+from svckit.events.outbox import OutboxRecord
+from tests.polling import until
+from tests.requests.refusals import refusal
+from tests.stacks.user_stack import (
     PASSWORD,
     Person,
     UserStack,

@@ -5,8 +5,8 @@ from uuid import UUID
 import pytest
 from newsfeed.user.v1 import user_service_pb2 as pb
 
-from tests.support.refusals import refusal
-from tests.support.user_stack import Person, UserStack
+from tests.requests.refusals import refusal
+from tests.stacks.user_stack import Person, UserStack
 from user_svc.model import (
     BATCH_MAX,
     EDGES_MAX,

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from newsfeed.user.v1 import user_service_pb2 as pb
 
-from tests.support.lists import ids, page, pages
-from tests.support.refusals import refusal
-from tests.support.sensible_requests import REQUESTS
-from tests.support.user_stack import Person, UserStack
+from tests.requests.lists import ids, page, pages
+from tests.requests.refusals import refusal
+from tests.requests.sensible_requests import REQUESTS
+from tests.stacks.user_stack import Person, UserStack
 
 PAGED = [
     f"{service.name}.{method.name}"

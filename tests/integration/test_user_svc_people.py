@@ -10,9 +10,9 @@ import grpc
 import pytest
 from newsfeed.user.v1 import user_service_pb2 as pb
 
-from tests.support.lists import everybody
-from tests.support.refusals import refusal
-from tests.support.user_stack import PASSWORD, Person, UserStack
+from tests.requests.lists import everybody
+from tests.requests.refusals import refusal
+from tests.stacks.user_stack import PASSWORD, Person, UserStack
 from user_svc import maintenance
 from user_svc.model import UserId
 

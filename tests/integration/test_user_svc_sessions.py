@@ -10,11 +10,11 @@ import grpc
 import pytest
 from newsfeed.user.v1 import user_service_pb2 as pb
 
+from svckit.auth.tokens import UserTokenSigner
 from svckit.ids import new_id
-from svckit.tokens import UserTokenSigner
-from tests.support.polling import until
-from tests.support.refusals import refusal
-from tests.support.user_stack import PASSWORD, Client, Person, UserStack
+from tests.polling import until
+from tests.requests.refusals import refusal
+from tests.stacks.user_stack import PASSWORD, Client, Person, UserStack
 from user_svc.model import RefreshTokenInvalid, RefreshTokenReused, SessionId
 from user_svc.passwords import Passwords
 from user_svc.session_store import SessionStore

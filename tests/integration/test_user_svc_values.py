@@ -4,8 +4,8 @@ import grpc
 import pytest
 from newsfeed.user.v1 import user_service_pb2 as pb
 
-from tests.support.refusals import refusal
-from tests.support.user_stack import PASSWORD, UserStack
+from tests.requests.refusals import refusal
+from tests.stacks.user_stack import PASSWORD, UserStack
 
 INVALID_FIELD = "INVALID_ARGUMENT INVALID_FIELD"
 

@@ -8,10 +8,10 @@ import pytest
 from newsfeed.user.v1 import user_service_pb2 as pb
 
 from svckit.ids import new_id, pack_ids
-from tests.support.graph_model import GraphModel
-from tests.support.lists import everybody
-from tests.support.refusals import refusal
-from tests.support.user_stack import Person, UserStack
+from tests.oracle.shared.graph_model import GraphModel
+from tests.requests.lists import everybody
+from tests.requests.refusals import refusal
+from tests.stacks.user_stack import Person, UserStack
 
 PEOPLE = 30
 ACTS = 700

@@ -9,7 +9,7 @@ import pytest
 from content_svc.creations import TOGETHER_MAX, Creations
 from content_svc.model import Post, PostId, PostIdTaken, UserId
 from svckit.errors import Unavailable
-from svckit.outbox import OutboxRecord
+from svckit.events.outbox import OutboxRecord
 
 AUTHOR_ID = UserId(uuid4())
 BAD, TAKEN = "bad", "taken"

@@ -10,8 +10,8 @@ from feed_svc.candidates import Candidates, Sources
 from feed_svc.graphs import Graphs
 from feed_svc.model import RECENTS_MAX, TOP, Hidden, Place, UserId, WindowState
 from svckit.patience import Patience
-from tests.support import feed_fakes as fakes
-from tests.support.feed_fakes import post_id, source_of, user
+from tests.stacks import feed_fakes as fakes
+from tests.stacks.feed_fakes import post_id, source_of, user
 
 VIEWER = user(0)
 WORLDS = 150

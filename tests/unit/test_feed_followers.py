@@ -10,12 +10,12 @@ from newsfeed.user.v1 import user_service_pb2 as pb
 from feed_svc.clients import RESUMES_MAX, People
 from feed_svc.followers import WRITES_AT_ONCE_MAX, write_to_followers
 from feed_svc.model import ID_BYTES, UserId
-from svckit.bus import Fenced
 from svckit.errors import Unavailable
-from tests.support.polling import until
+from svckit.events.bus import Fenced
+from tests.polling import until
 
 if TYPE_CHECKING:
-    from svckit.client import ServiceChannel
+    from svckit.rpc.client import ServiceChannel
 
 AUTHOR = UserId(bytes(ID_BYTES))
 

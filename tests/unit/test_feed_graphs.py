@@ -11,8 +11,8 @@ from feed_svc.graphs import IDS_MAX, KNOWN_AGE_S_MAX, Graphs
 from feed_svc.model import Hidden
 from svckit.errors import Unavailable
 from svckit.patience import Patience
-from tests.support import feed_fakes as fakes
-from tests.support.feed_fakes import user
+from tests.stacks import feed_fakes as fakes
+from tests.stacks.feed_fakes import user
 
 VIEWER = user(0)
 NOW, BEFORE = Hidden(frozenset([user(1)]), truncated=False), Hidden(frozenset(), truncated=False)

@@ -14,8 +14,8 @@ from feed_svc.home import Home, HomePage
 from feed_svc.model import TOP, Hidden, Place, PostId, Source, UserId, WindowState
 from feed_svc.wire import field, renumbered
 from svckit.patience import Patience
-from tests.support import feed_fakes as fakes
-from tests.support.feed_fakes import post_id, user
+from tests.stacks import feed_fakes as fakes
+from tests.stacks.feed_fakes import post_id, user
 
 VIEWER, HIDDEN = user(0), user(66)
 

@@ -13,8 +13,8 @@ from feed_svc.live import ITEMS_MAX, OVERLAP_MS, Live, News
 from feed_svc.live_store import Poke
 from feed_svc.model import Place, UserId
 from svckit.errors import Unavailable
-from tests.support.feed_fakes import post_id, user
-from tests.support.polling import until
+from tests.polling import until
+from tests.stacks.feed_fakes import post_id, user
 
 VIEWER, STAR = user(1), user(9)
 S = 1000  # ms

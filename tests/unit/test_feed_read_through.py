@@ -11,7 +11,7 @@ from feed_svc.read_through import AGE_S_MAX, ENTRIES_MAX, ReadThrough
 from svckit import patience
 from svckit.errors import DeadlineExceeded, Unavailable
 from svckit.patience import Patience
-from tests.support.polling import until
+from tests.polling import until
 
 
 class Place:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from gateway.contract import load_contract
 from gateway.encoder import Encoders
 from svckit.errors import InvalidArgument
-from tests.support.gateway_json import decode
+from tests.requests.gateway_json import decode
 
 
 def types_of(descriptor: Descriptor, found: dict[str, Descriptor]) -> None:

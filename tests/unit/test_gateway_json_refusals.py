@@ -18,7 +18,7 @@ from newsfeed.user.v1.user_service_pb2 import UpdateMeRequest
 from gateway.decoder import ITEMS_MAX, VIOLATIONS_MAX, MessageReader, Violations
 from gateway.encoder import Encoders
 from svckit.errors import FieldViolation, InvalidArgument
-from tests.support.gateway_json import decode, descriptor_of
+from tests.requests.gateway_json import decode, descriptor_of
 
 
 def violations_of(message_class: type[Message], body: bytes | str) -> Sequence[FieldViolation]:

@@ -9,8 +9,8 @@ from gateway import limits as module
 from gateway.limits import LOCAL_ENTRIES_MAX, Limits, LocalLimits
 from gateway.model import STORE_TIMEOUT_S, Limit, Standing
 from svckit.errors import Unavailable
-from tests.support.clock import ManualClock
-from tests.support.polling import until
+from tests.clock import ManualClock
+from tests.polling import until
 
 THREE_A_MINUTE = Limit("person", 3, 60.0)
 TWO_AN_HOUR = Limit("login", 2, 3600.0)

@@ -18,7 +18,7 @@ from gateway.queries import RequestDecoder
 from gateway.routes import Route, Router
 from svckit.errors import InvalidArgument, ResourceExhausted
 from tests.contract.contract_descriptors import RPC_LIST
-from tests.support.gateway_json import decode
+from tests.requests.gateway_json import decode
 
 CONTRACT = load_contract()
 ROUTER = Router([method for service in CONTRACT.services for method in service.methods])

@@ -8,7 +8,7 @@ from gateway.contract import load_contract
 from gateway.queries import RequestDecoder
 from gateway.routes import Router
 from svckit.errors import InvalidArgument
-from tests.support.gateway_protos import methods
+from tests.stacks.gateway_protos import methods
 
 ROUTER = Router([method for service in load_contract().services for method in service.methods])
 TRIAL = Router(

@@ -8,7 +8,7 @@ from gateway.contract import load_contract
 from gateway.exchange import Refused
 from gateway.routes import Router
 from tests.contract.contract_descriptors import RPC_LIST, route_of
-from tests.support.gateway_protos import methods
+from tests.stacks.gateway_protos import methods
 
 ROUTER = Router([method for service in load_contract().services for method in service.methods])
 

@@ -6,7 +6,7 @@ import pytest
 
 from svckit.errors import InvalidArgument
 from svckit.ids import new_id, pack_ids, parse_id, unpack_ids
-from tests.support.clock import ManualClock
+from tests.clock import ManualClock
 
 
 def time_of_id_ms(made_id: UUID) -> int:

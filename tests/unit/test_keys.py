@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from svckit.keys import (
+from svckit.auth.keys import (
     KeyFileError,
     SigningKeys,
     StaticKeys,
@@ -16,7 +16,7 @@ from svckit.keys import (
     parse_public_set,
     write_public_set,
 )
-from tests.support.clock import ManualClock
+from tests.clock import ManualClock
 
 
 @pytest.fixture
@@ -143,7 +143,7 @@ def test_a_command_that_cannot_be_done_says_so_in_one_line(path, capsys, argumen
 
 def test_the_program_prints_public_keys_and_help(path):
     def run(*arguments):
-        command = [sys.executable, "-m", "svckit.keys", *arguments]
+        command = [sys.executable, "-m", "svckit.auth.keys", *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
     run("new", str(path))
@@ -278,7 +278,7 @@ def test_a_file_of_the_same_size_and_time_is_seen_as_changed(path):
 
 
 def test_of_several_that_ensure_a_file_at_once_one_wins(path):
-    script = f"from svckit.keys import *; ensure_key_file(Path({str(path)!r}), 'a.')"
+    script = f"from svckit.auth.keys import *; ensure_key_file(Path({str(path)!r}), 'a.')"
     makers = [subprocess.Popen([sys.executable, "-c", script]) for _ in range(3)]
     assert [maker.wait(20) for maker in makers] == [0, 0, 0]
     assert len(kids(path)) == 1

@@ -9,8 +9,8 @@ from content_svc import cache
 from content_svc.cache import PostCache
 from content_svc.model import Post, PostId, UserId
 from svckit.ids import new_id
-from tests.support.clock import ManualClock
-from tests.support.polling import until
+from tests.clock import ManualClock
+from tests.polling import until
 
 AUTHOR_ID = UserId(new_id())
 

@@ -8,11 +8,11 @@ from uuid import UUID
 import pytest
 from prometheus_client import REGISTRY
 
-from svckit.bus import Epoch
-from svckit.outbox import Backlog, Lease, OutboxRecord
-from svckit.relay import Relay, RelaySettings
-from tests.support.clock import ManualClock
-from tests.support.polling import until
+from svckit.events.bus import Epoch
+from svckit.events.outbox import Backlog, Lease, OutboxRecord
+from svckit.events.relay import Relay, RelaySettings
+from tests.clock import ManualClock
+from tests.polling import until
 
 SETTINGS = RelaySettings(batch_records_max=3)
 

@@ -6,9 +6,9 @@ from uuid import uuid4
 
 import pytest
 
-from svckit import revocations as module
-from svckit.revocations import Revocation, Revocations
-from tests.support.clock import ManualClock
+from svckit.auth import revocations as module
+from svckit.auth.revocations import Revocation, Revocations
+from tests.clock import ManualClock
 
 
 class Source:

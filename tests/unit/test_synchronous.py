@@ -19,15 +19,15 @@ from google.protobuf.message import Message
 from newsfeed.user.v1 import user_service_pb2 as pb
 from newsfeed.user.v1.user_service_pb2_grpc import UserServiceStub
 
+from svckit.auth.tokens import Caller
+from svckit.auth.tokens import Role as TokenRole
 from svckit.context import Call, current_call
 from svckit.errors import DomainError
 from svckit.ids import new_id
 from svckit.page_tokens import PageTokens
-from svckit.status import to_rpc_status
-from svckit.tokens import Caller
-from svckit.tokens import Role as TokenRole
+from svckit.rpc.status import to_rpc_status
 from svckit.validation import Fields
-from tests.support.refusals import refusal_of
+from tests.requests.refusals import refusal_of
 from user_svc.model import Role, User, UserId, UserNotFound
 from user_svc.servicer import UserServicer
 

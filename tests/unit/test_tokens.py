@@ -8,11 +8,10 @@ from uuid import uuid4
 import jwt
 import pytest
 
-from svckit import tokens as module
-from svckit.errors import Unauthenticated, Unavailable
-from svckit.keys import KeyFileError, SigningKeys, StaticKeys, main, public_set
-from svckit.revocations import Revocations
-from svckit.tokens import (
+from svckit.auth import tokens as module
+from svckit.auth.keys import KeyFileError, SigningKeys, StaticKeys, main, public_set
+from svckit.auth.revocations import Revocations
+from svckit.auth.tokens import (
     RemoteKeys,
     Role,
     ServiceTokenSource,
@@ -22,15 +21,16 @@ from svckit.tokens import (
     TokenVerifier,
     UserTokenSigner,
 )
-from tests.support.clock import ManualClock
-from tests.support.forgeries import (
+from svckit.errors import Unauthenticated, Unavailable
+from tests.clock import ManualClock
+from tests.polling import until
+from tests.troubles.forgeries import (
     REVOKED_SESSION_ID,
     assemble,
     forgeries,
     genuine,
     genuine_service,
 )
-from tests.support.polling import until
 
 
 class CountingKeys:

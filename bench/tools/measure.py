@@ -1,0 +1,52 @@
+"""What a measure is given, and what it gives back."""
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bench.tools.dataset import World
+from bench.tools.stack import Bench
+from svckit.postgres.client import Session
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A database full of people, and how long to measure: `rounds` of `seconds` each.
+
+    `posts` is how many are to be loaded by a measure that needs some.
+    """
+
+    bench: Bench
+    world: World
+    session: Session
+    rounds: int
+    seconds: float
+    posts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """One value a round. The median must not miss the bar; without a bar it informs."""
+
+    name: str
+    unit: str
+    values: Sequence[float]
+    at_least: float | None = None
+    at_most: float | None = None
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.values)
+
+    @property
+    def bar(self) -> str:
+        if self.at_least is not None:
+            return f">= {self.at_least:g}"
+        return "" if self.at_most is None else f"<= {self.at_most:g}"
+
+    @property
+    def passed(self) -> bool | None:
+        """None = nothing to pass."""
+        if self.at_least is not None:
+            return self.median >= self.at_least
+        return None if self.at_most is None else self.median <= self.at_most

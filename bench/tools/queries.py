@@ -1,0 +1,179 @@
+"""Every method of user_svc's stores and of its outbox, asked once with values that matter.
+
+The values are the costly ones: the person whom everybody follows, the one who follows most, full
+batches, first pages.
+"""
+
+import uuid
+from datetime import UTC, datetime, timedelta
+
+from bench.tools.dataset import World
+from bench.tools.plans import PlanRecorder
+from svckit.events.outbox import OutboxRecord
+from svckit.ids import MAX_ID, NIL_ID, new_id
+from svckit.postgres.client import Session as DatabaseSession
+from svckit.postgres.outbox import PostgresOutbox, append
+from user_svc.graph_store import GraphStore
+from user_svc.maintenance import FOLD_BATCH, PURGE_BATCH, SESSIONS_BATCH
+from user_svc.model import (
+    BATCH_MAX,
+    HIDDEN_MAX,
+    SESSIONS_PER_USER_MAX,
+    STREAM_CHUNK_IDS,
+    EdgeKind,
+    Role,
+    Session,
+    SessionId,
+    User,
+    UserId,
+)
+from user_svc.session_store import SessionStore
+from user_svc.store import Changes, PeopleStore
+
+STORES = (PeopleStore, SessionStore, GraphStore, PostgresOutbox)
+TABLES = frozenset(
+    {
+        *("users", "credentials", "sessions", "follows", "blocks", "mutes"),
+        *("follow_counts", "outbox"),
+    }
+)
+PAGE = 21
+OUTBOX_ROWS = 20_000
+OUTBOX_ROWS_WAITING = 2_000
+RANK_MAX = 2**31 - 1
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+LATEST = (datetime(2200, 1, 1, tzinfo=UTC), MAX_ID)
+
+
+async def ask_everything(recorder: PlanRecorder, world: World) -> None:
+    await _ask_people(recorder, world)
+    await _ask_sessions(recorder, world)
+    await _ask_graph(recorder, world)
+    await _ask_outbox(recorder)
+
+
+async def _ask_people(recorder: PlanRecorder, world: World) -> None:
+    store, ask = PeopleStore(recorder), recorder.ask
+    hub, someone = UserId(world.hub), UserId(world.ids[len(world.ids) // 2])
+    await ask(store.user, hub)
+    await ask(store.user_by_username, "anna_7")
+    await ask(store.users, world.ids[:BATCH_MAX], [])
+    await ask(store.users, [], [f"anna_{number}" for number in range(BATCH_MAX)])
+    for query in ("a", "anna", "anna_1", "brandt", "zzz", "anan"):
+        await ask(store.search, query, (RANK_MAX, MAX_ID), PAGE)
+    for role in (None, *Role):
+        for prefix in ("", "anna", "anna_12", "zzz"):
+            await ask(store.list_users, role, prefix, MAX_ID, PAGE)
+    async with Changes(recorder, _nobody_waits).begin() as change:
+        user = User(UserId(new_id()), "new", "new@example.org", "New", "", "", Role.USER, NOW)
+        await ask(store.insert_user, change, user, "hash")
+        await ask(store.lock_user, change, someone)
+        await ask(store.changed_user, change, someone)
+        await ask(store.update_profile, change, someone, "Name", None, None)
+        await ask(store.set_role, change, someone, Role.ADMIN)
+        await ask(store.has_other_admin, change, someone)
+
+
+async def _ask_sessions(recorder: PlanRecorder, world: World) -> None:
+    store, ask = SessionStore(recorder), recorder.ask
+    someone = UserId(world.ids[len(world.ids) // 2])
+    session = Session(SessionId(new_id()), someone, b"f", b"s", NOW, NOW, NOW + timedelta(days=30))
+    await ask(store.credentials, "anna_7")
+    await ask(store.credentials, "anna_7@example.org")
+    await ask(store.password_hash, someone)
+    await ask(store.revocations, NOW - timedelta(days=5))
+    async with Changes(recorder, _nobody_waits).begin() as change:
+        await ask(store.hold_credentials, change, someone, "hash")
+        await ask(store.set_password, change, someone, "hash", "another")
+        await ask(store.insert_session, change, session, SESSIONS_PER_USER_MAX)
+        await ask(store.lock_session, change, session.session_id)
+        await ask(
+            store.rotate_session,
+            change,
+            session.session_id,
+            b"n",
+            b"salt",
+            NOW,
+            session.expire_time,
+        )
+        await ask(store.revoke_session, change, session.session_id, NOW)
+        await ask(store.revoke_sessions, change, someone, NOW)
+    await ask(store.delete_old_sessions, NOW - timedelta(days=50), NOW, SESSIONS_BATCH)
+
+
+async def _ask_graph(recorder: PlanRecorder, world: World) -> None:
+    store, ask = GraphStore(recorder), recorder.ask
+    hub, busiest = UserId(world.hub), _most(world)
+    others = world.ids[1 : BATCH_MAX + 1]
+    await ask(store.relationships, busiest, others)
+    await ask(store.viewer_graph, busiest)
+    await ask(store.hidden_ids, world.ids[:BATCH_MAX], HIDDEN_MAX)
+    await ask(store.hidden_ids, world.ids[:1], HIDDEN_MAX)
+    await ask(store.followee_ids, busiest)
+    await ask(store.follower_ids, hub, NIL_ID, STREAM_CHUNK_IDS)
+    await ask(store.follower_ids, hub, world.ids[len(world.ids) // 2], STREAM_CHUNK_IDS)
+    await ask(store.list_followers, hub, LATEST, PAGE)
+    for viewer in (busiest, UserId(world.ids[-1])):
+        await ask(store.suggestions, viewer, (RANK_MAX, MAX_ID), PAGE)
+        for kind in EdgeKind:
+            await ask(store.list_edges, kind, viewer, LATEST, PAGE)
+    newest = UserId(world.ids[-1])
+    async with Changes(recorder, _nobody_waits).begin() as change:
+        for kind in EdgeKind:
+            await ask(store.lock_edge, change, kind, newest, busiest)
+        await ask(store.remove_follow, change, newest, hub)
+        await ask(store.add_follow, change, newest, hub, NOW)
+        await ask(store.add_edge, change, EdgeKind.BLOCK, newest, hub, NOW)
+        await ask(store.remove_edge, change, EdgeKind.BLOCK, newest, hub)
+    await ask(store.fold_counts, FOLD_BATCH)
+    async with Changes(recorder, _nobody_waits).begin() as change:
+        await ask(PeopleStore(recorder).mark_deleted, change, hub, NOW)
+    await ask(store.purge_edges, PURGE_BATCH)
+
+
+async def _ask_outbox(recorder: PlanRecorder) -> None:
+    outbox, ask = PostgresOutbox(recorder), recorder.ask
+    lease = await ask(outbox.hold_lease, "bench", 10.0)
+    assert lease is not None
+    async with recorder.transaction() as connection:
+        await ask(append, connection, [_record(0)])
+    waiting = await ask(outbox.unpublished, 500)
+    await ask(outbox.backlog)
+    await ask(outbox.mark_published, lease.token, [key for key, _ in waiting])
+    for last_s in (60.0, None):
+        recorder.file_under(PostgresOutbox.published)
+        async for _ in outbox.published(last_s):
+            break
+    await ask(outbox.set_bus_epoch, lease.token, "epoch")
+    await ask(outbox.release_lease, "bench")
+
+
+async def prepare(session: DatabaseSession, world: World) -> None:
+    """What the world lacks: counts that wait to be folded, and an outbox, mostly published."""
+    deltas = [(user_id, 0, 0) for user_id in world.ids[:FOLD_BATCH]]
+    await session.copy_records_to_table(
+        "follow_count_deltas",
+        columns=["user_id", "follower_delta", "following_delta"],
+        records=deltas,
+    )
+    for start in range(0, OUTBOX_ROWS, 1000):
+        await append(session, [_record(number) for number in range(start, start + 1000)])
+    await session.execute(
+        "UPDATE outbox SET published_at = created_at"
+        " WHERE seq <= (SELECT max(seq) FROM outbox) - $1",
+        OUTBOX_ROWS_WAITING,
+    )
+    await session.execute("ANALYZE")
+
+
+def _record(number: int) -> OutboxRecord:
+    payload = b"x" * 200
+    return OutboxRecord(uuid.uuid4(), f"lane {number % 100}", "user", "id", "FollowAdded", payload)
+
+
+def _most(world: World) -> UserId:
+    return UserId(max(zip(world.following, world.ids, strict=True))[1])
+
+
+def _nobody_waits() -> None:
+    """Nobody waits for commits here."""

@@ -1,0 +1,1 @@
+"""Who calls: keys, the tokens that they sign, sessions that have ended."""

@@ -1,0 +1,385 @@
+"""Access tokens: Ed25519 JWTs of people and of services, made here and verified here.
+
+A token goes in as text and comes out as a `Caller`, or as one of three kinds of `Unauthenticated`.
+Which set a key stands in decides what its tokens may say: a key for people never makes a service,
+a key of a service makes that service only. A verified token is remembered, so that the next call
+with it costs a look-up; expiry and revocation are looked at on every call.
+"""
+
+import asyncio
+import base64
+import contextlib
+import json
+import logging
+import re
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Protocol
+from uuid import UUID
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from svckit.auth.keys import (
+    JwkSet,
+    KeyFileError,
+    SigningKey,
+    SigningKeys,
+    VerifyingKey,
+    parse_public_set,
+)
+from svckit.auth.revocations import Revocations
+from svckit.errors import InvalidArgument, Unauthenticated, Unavailable
+from svckit.ids import Clock, new_id, parse_id
+
+ISSUER = "newsfeed"
+AUDIENCE = "newsfeed"
+USER_TOKEN_LIFETIME_S = 15 * 60
+SERVICE_TOKEN_LIFETIME_S = 5 * 60
+SERVICE_TOKEN_LEFT_S_MIN = 60
+LIFETIME_S_MAX = 60 * 60
+CLOCK_SKEW_S_MAX = 30
+TOKEN_LENGTH_MAX = 4096
+VERIFIED_ENTRIES_MAX = 10_000
+# A key that was taken out of its set stops working this much later at most.
+VERIFIED_TRUST_S = 60
+
+_ALGORITHM = "EdDSA"
+_TYPE = "at+jwt"
+_SHAPE = re.compile(r"([A-Za-z0-9_-]+)\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
+_CLAIM_LENGTH_MAX = 64
+_jws = jwt.PyJWS()
+
+logger = logging.getLogger(__name__)
+
+
+class TokenInvalid(Unauthenticated):
+    reason = "TOKEN_INVALID"
+    message = "This access token is not valid."
+
+
+class TokenExpired(Unauthenticated):
+    reason = "TOKEN_EXPIRED"
+    message = "This access token has expired."
+
+
+class TokenRevoked(Unauthenticated):
+    reason = "TOKEN_REVOKED"
+    message = "This session has ended."
+
+
+class Role(StrEnum):
+    USER = "user"
+    MODERATOR = "moderator"
+    ADMIN = "admin"
+    SERVICE = "service"
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who a token stands for: a person with a session, or a service with a name."""
+
+    role: Role
+    user_id: UUID | None
+    session_id: UUID | None
+    service_name: str | None
+    token_id: str
+    expire_time: datetime
+
+
+class KeySource(Protocol):
+    async def find(self, kid: str) -> Ed25519PublicKey | None:
+        """Return the key of that id, if need be after looking for new ones, within bounds."""
+
+
+class UserTokenSigner:
+    def __init__(
+        self,
+        keys: SigningKeys,
+        *,
+        issuer: str = ISSUER,
+        audience: str = AUDIENCE,
+        clock: Clock = time.time,
+    ) -> None:
+        self._keys = keys
+        self._signer = _Signer(issuer, audience, clock)
+
+    def sign(self, user_id: UUID, session_id: UUID, role: Role) -> tuple[str, datetime]:
+        """Return an access token and when it expires."""
+        if role is Role.SERVICE:
+            raise ValueError("a person is no service")
+        claims = {"sub": str(user_id), "sid": str(session_id), "role": role.value}
+        token, expires_at_s = self._signer.sign(
+            self._keys.signing_key(), USER_TOKEN_LIFETIME_S, claims
+        )
+        return token, datetime.fromtimestamp(expires_at_s, UTC)
+
+
+class ServiceTokenSource:
+    """What a service calls others with. Made at once, so that a wrong key shows at start."""
+
+    def __init__(
+        self,
+        keys: SigningKeys,
+        service_name: str,
+        *,
+        issuer: str = ISSUER,
+        audience: str = AUDIENCE,
+        clock: Clock = time.time,
+    ) -> None:
+        self._keys = keys
+        self._service_name = service_name
+        self._signer = _Signer(issuer, audience, clock)
+        self._clock = clock
+        self._token, self._expires_at_s = self._make()
+
+    def token(self) -> str:
+        """Return a token that is good for another minute at least."""
+        if self._clock() > self._expires_at_s - SERVICE_TOKEN_LEFT_S_MIN:
+            self._token, self._expires_at_s = self._make()
+        return self._token
+
+    def _make(self) -> tuple[str, int]:
+        key = self._keys.signing_key()
+        if service_of(key.kid) != self._service_name:
+            raise KeyFileError(f"key {key.kid} is not one of {self._service_name}")
+        claims = {"sub": self._service_name, "role": Role.SERVICE.value}
+        return self._signer.sign(key, SERVICE_TOKEN_LIFETIME_S, claims)
+
+
+@dataclass(frozen=True, slots=True)
+class _Signer:
+    issuer: str
+    audience: str
+    clock: Clock
+
+    def sign(self, key: SigningKey, lifetime_s: int, claims: Mapping[str, str]) -> tuple[str, int]:
+        issued_at_s = int(self.clock())
+        expires_at_s = issued_at_s + lifetime_s
+        standard = {
+            "iss": self.issuer,
+            "aud": self.audience,
+            "iat": issued_at_s,
+            "exp": expires_at_s,
+            "jti": str(new_id(self.clock)),
+        }
+        headers = {"kid": key.kid, "typ": _TYPE}
+        token = jwt.encode(
+            {**standard, **claims}, key.private, algorithm=_ALGORITHM, headers=headers
+        )
+        return token, expires_at_s
+
+
+class TokenVerifier:
+    """Verifies tokens of people against `user_keys` and of services against `service_keys`."""
+
+    def __init__(
+        self,
+        user_keys: KeySource,
+        service_keys: KeySource,
+        revocations: Revocations,
+        *,
+        issuer: str = ISSUER,
+        audience: str = AUDIENCE,
+        clock: Clock = time.time,
+    ) -> None:
+        self._user_keys = user_keys
+        self._service_keys = service_keys
+        self._revocations = revocations
+        self._issuer = issuer
+        self._audience = audience
+        self._clock = clock
+        # Token → who it stands for, until when it is good, until when that is believed unchecked.
+        self._verified: OrderedDict[str, tuple[Caller, float, float]] = OrderedDict()
+
+    async def verify(self, token: str) -> Caller:
+        """Return who calls; raise `TokenInvalid`, `TokenExpired` or `TokenRevoked`."""
+        now_s = self._clock()
+        known = self._verified.get(token)
+        if known is not None and now_s < known[2]:
+            self._verified.move_to_end(token)
+            caller, expires_at_s, _ = known
+        else:
+            caller, expires_at_s = await self._verify_anew(token, now_s)
+        if now_s >= expires_at_s:
+            raise TokenExpired
+        if caller.session_id is not None and self._revocations.is_revoked(caller.session_id):
+            raise TokenRevoked
+        return caller
+
+    async def _verify_anew(self, token: str, now_s: float) -> tuple[Caller, float]:
+        self._verified.pop(token, None)
+        try:
+            caller = await self._read(token, now_s)
+        except (ValueError, RecursionError, jwt.PyJWTError, InvalidArgument) as error:
+            raise TokenInvalid from error
+        expires_at_s = caller.expire_time.timestamp()
+        self._verified[token] = caller, expires_at_s, now_s + VERIFIED_TRUST_S
+        if len(self._verified) > VERIFIED_ENTRIES_MAX:
+            self._verified.popitem(last=False)
+        return caller, expires_at_s
+
+    async def _read(self, token: str, now_s: float) -> Caller:
+        """Check all but expiry and revocation; the kind of the exception means nothing."""
+        kid = _kid_of(token)
+        # Those of services are on disk: a look there never asks another program.
+        key = await self._service_keys.find(kid)
+        is_service = key is not None
+        if key is None:
+            key = await self._user_keys.find(kid)
+        if key is None:
+            raise ValueError("unknown key id")
+        claims = _Claims(_strict_json(_jws.decode(token, key, algorithms=[_ALGORITHM])))
+        if (claims.text("iss"), claims.text("aud")) != (self._issuer, self._audience):
+            raise ValueError("from or for somebody else")
+        expires_at_s = _checked_expiry(claims, now_s)
+        expire_time = datetime.fromtimestamp(expires_at_s, UTC)
+        role = Role(claims.text("role"))
+        if is_service:
+            service_name = claims.text("sub")
+            if role is not Role.SERVICE or service_name != service_of(kid):
+                raise ValueError("a service's key speaks for that service only")
+            return Caller(role, None, None, service_name, claims.text("jti"), expire_time)
+        if role is Role.SERVICE:
+            raise ValueError("a key for people makes no service")
+        user_id, session_id = (
+            parse_id(claims.text("sub"), "sub"),
+            parse_id(claims.text("sid"), "sid"),
+        )
+        return Caller(role, user_id, session_id, None, claims.text("jti"), expire_time)
+
+
+class RemoteKeys:
+    """The public keys of another program, fetched by one task and served from memory.
+
+    They are fetched each minute, and at once for an unknown key id unless that was done in the last
+    seconds: however many unknown ids come in, the rate of fetches is bounded and nobody waits for
+    more than one. A failing fetch leaves the last set in force.
+    """
+
+    def __init__(
+        self,
+        fetch: Callable[[], Awaitable[JwkSet]],
+        dependency: str,
+        *,
+        interval_s: float = 60.0,
+        pause_s: float = 2.0,
+        timeout_s: float = 2.0,
+    ) -> None:
+        self._fetch = fetch
+        self._dependency = dependency
+        self._interval_s = interval_s
+        self._pause_s = pause_s
+        self._timeout_s = timeout_s
+        self._keys: dict[str, VerifyingKey] | None = None
+        self._wanted = asyncio.Event()
+        self._attempted = asyncio.Event()
+        self._resting = False
+        self._failing = False
+
+    async def find(self, kid: str) -> Ed25519PublicKey | None:
+        """Return the key; raise `Unavailable` while no set was ever fetched."""
+        if self._keys is None or (kid not in self._keys and not self._resting):
+            self._wanted.set()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._timeout_s):
+                    await self._attempted.wait()
+        if self._keys is None:
+            raise Unavailable(dependency=self._dependency)
+        key = self._keys.get(kid)
+        return key.public if key else None
+
+    async def run(self) -> None:
+        """Fetch for ever; a failure is logged once, and so is its end."""
+        while True:
+            self._wanted.clear()
+            await self._refresh()
+            self._attempted.set()
+            self._attempted = asyncio.Event()
+            # Who has keys and asks for another within the pause is answered from these.
+            self._resting = True
+            await asyncio.sleep(self._pause_s)
+            self._resting = False
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._pause_s if self._failing else self._interval_s):
+                    await self._wanted.wait()
+
+    async def _refresh(self) -> None:
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                self._keys = parse_public_set(await self._fetch())
+        except Exception as error:  # noqa: BLE001 whatever it is, the last set stays in force
+            if not self._failing:
+                logger.warning("keys_fetch_failed", extra={"error": repr(error)})
+            self._failing = True
+        else:
+            if self._failing:
+                logger.info("keys_fetch_recovered")
+            self._failing = False
+
+
+def service_of(kid: str) -> str:
+    """The service that a key signs for: `feed_svc.20261120-ab12` is one of feed_svc."""
+    return kid.rpartition(".")[0]
+
+
+class _Claims:
+    def __init__(self, claims: Mapping[str, object]) -> None:
+        self._claims = claims
+
+    def text(self, name: str) -> str:
+        value = self._claims.get(name)
+        if not isinstance(value, str) or not 0 < len(value) <= _CLAIM_LENGTH_MAX:
+            raise ValueError(f"{name} is missing, or no short text")
+        return value
+
+    def seconds(self, name: str) -> int:
+        value = self._claims.get(name)
+        if type(value) is not int or value <= 0:
+            raise ValueError(f"{name} is missing, or no time")
+        return value
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._claims
+
+
+def _kid_of(token: str) -> str:
+    """Read the key id of a token whose outside is exactly as we make it."""
+    shape = _SHAPE.fullmatch(token) if len(token) <= TOKEN_LENGTH_MAX else None
+    if shape is None:
+        raise ValueError("not three parts of base64url")
+    encoded = shape[1]
+    header = _strict_json(base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4)))
+    kid = header.get("kid")
+    if header != {"alg": _ALGORITHM, "typ": _TYPE, "kid": kid} or not isinstance(kid, str):
+        raise ValueError("not the header of an access token")
+    return kid
+
+
+def _checked_expiry(claims: _Claims, now_s: float) -> int:
+    issued_at_s, expires_at_s = claims.seconds("iat"), claims.seconds("exp")
+    starts_at_s = claims.seconds("nbf") if "nbf" in claims else issued_at_s
+    if max(issued_at_s, starts_at_s) > now_s + CLOCK_SKEW_S_MAX:
+        raise ValueError("not valid yet")
+    if not 0 < expires_at_s - issued_at_s <= LIFETIME_S_MAX:
+        raise ValueError("lives too long, or not at all")
+    return expires_at_s
+
+
+def _strict_json(data: bytes) -> dict[str, object]:
+    """Read a JSON object in UTF-8 that has no name twice."""
+    document: object = json.loads(data.decode(), object_pairs_hook=_unique)
+    if isinstance(document, dict):
+        return document
+    raise ValueError("not a JSON object")
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    unique = dict(pairs)
+    if len(unique) != len(pairs):
+        raise ValueError("a name stands there twice")
+    return unique

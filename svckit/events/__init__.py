@@ -1,0 +1,1 @@
+"""Events from a change to whom they concern: outbox, relay, bus, delivery."""

@@ -1,0 +1,73 @@
+"""An event on its way out of a store, and what the relay needs from the outbox that holds it.
+
+A use case writes its change and an `OutboxRecord` in one transaction; the relay reads the records
+in an order that is safe to publish, hands them to the bus and marks them. Each kind of store has
+its own outbox (`svckit.postgres.outbox`, `svckit.mongo.outbox`).
+"""
+
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
+from uuid import UUID
+
+Key = TypeVar("Key")
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxRecord:
+    """One event: `payload` is the serialized message, `lane` the key of its order."""
+
+    event_id: UUID
+    lane: str
+    aggregate_type: str
+    aggregate_id: str
+    type: str
+    payload: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)  # traceparent travels here
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to publish: `token` rises with every change of owner.
+
+    `bus_epoch` is the bus that has been filled, by whichever owner.
+    """
+
+    token: int
+    bus_epoch: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """What waits to be published; `rows` is counted up to a bound."""
+
+    rows: int
+    oldest_s: float
+
+
+class OutboxSource(Protocol[Key]):
+    """One store's outbox; `Key` is how it finds a record again."""
+
+    async def hold_lease(self, owner: str, ttl_s: float) -> Lease | None:
+        """Take or renew the lease by the store's clock; None = another holds it."""
+
+    async def release_lease(self, owner: str) -> None:
+        """Let the next one in at once; harmless when it is another's."""
+
+    async def set_bus_epoch(self, token: int, bus_epoch: str) -> None:
+        """Note that this bus has all that is kept, unless the lease has moved on."""
+
+    async def unpublished(self, limit: int) -> Sequence[tuple[Key, OutboxRecord]]:
+        """The first records that may be published now, in the order to publish them."""
+
+    async def mark_published(self, token: int, keys: Sequence[Key]) -> bool:
+        """Mark them; False = the lease has moved on and nothing is marked."""
+
+    def published(self, last_s: float | None) -> AsyncGenerator[Sequence[OutboxRecord], None]:
+        """What was published and is kept, in order: all, or the `last_s` before the last mark."""
+
+    async def backlog(self) -> Backlog:
+        """What waits, for the metrics."""
+
+    async def maintain(self) -> None:
+        """Drop what is old enough and make room ahead; called now and then by the lease's owner."""

@@ -1,1 +1,0 @@
-"""The command that shows the groups of the event bus and retires those that are no more."""

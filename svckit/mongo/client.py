@@ -1,0 +1,374 @@
+"""One MongoDB database behind a pool, for a service's store. The driver (motor) ends in this file.
+
+A store takes collections from a transaction (`run`, which does the whole of it again when others
+were in the way) or from the database itself, where each call stands alone. Everything is bounded:
+the search for a server, a call, a whole transaction with its repetitions. What comes out of a
+failure is an error of `svckit.errors` or a `DuplicateKey`.
+
+The way to the driver is one: `Collection` → `Mongo.do`; in a transaction `Collection` →
+`Transaction.step` → `Mongo.do`, since a call there must not be left alone when its caller goes.
+
+Writes are acknowledged by a majority, so what was acknowledged outlives any one server. Opening
+does not connect: a service starts without its database, and finds it again after an outage.
+UUIDs are stored as 16 bytes, moments come back with their time zone.
+"""
+
+import asyncio
+import random
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias, TypeVar
+
+from motor.motor_asyncio import (
+    AsyncIOMotorClient,
+    AsyncIOMotorClientSession,
+    AsyncIOMotorCollection,
+)
+from pymongo import ReturnDocument
+from pymongo.errors import PyMongoError
+
+from svckit.mongo.errors import DuplicateKey, TransactionConflict, driver_errors, unavailable
+
+__all__ = [
+    "Collection",
+    "Document",
+    "DuplicateKey",
+    "Expression",
+    "Mongo",
+    "MongoSettings",
+    "Transaction",
+    "TransactionConflict",
+    "open_mongo",
+]
+
+Document: TypeAlias = dict[str, Any]
+Expression: TypeAlias = Mapping[str, Any]  # a query, or a change
+T = TypeVar("T")
+
+CONFLICT_ATTEMPTS_MAX = 8
+CONFLICT_PAUSE_S = 0.005  # doubled with each attempt, full jitter
+GIVE_BACK_TIMEOUT_S = 0.5  # to roll back; beyond it that goes on without the caller
+CONNECT_TIMEOUT_S = 1.0
+SIGN_OF_LIFE_AFTER_S = 0.15
+SIGN_OF_LIFE_SHARE = 0.4  # of the time that a call has
+
+
+@dataclass(frozen=True, slots=True)
+class MongoSettings:
+    """Where the database is and how long anything may take."""
+
+    url: str = field(repr=False)
+    database: str
+    application_name: str = "newsfeed"
+    pool_size_max: int = 20
+    selection_timeout_s: float = 0.3  # without a primary for so long, it is unavailable
+    call_timeout_s: float = 2.0
+    transaction_timeout_s: float = 5.0  # all attempts together
+
+
+class Collection:
+    """What a store may do with a collection, inside a transaction or outside."""
+
+    def __init__(
+        self,
+        mongo: "Mongo",
+        collection: "AsyncIOMotorCollection[Document]",
+        session: AsyncIOMotorClientSession | None = None,
+        transaction: "Transaction | None" = None,
+    ) -> None:
+        self._mongo = mongo
+        self._collection = collection
+        self._session = session
+        self._transaction = transaction
+
+    async def find(
+        self,
+        query: Expression,
+        *,
+        fields: Expression | None = None,
+        sort: Mapping[str, int] | None = None,
+        limit: int = 0,
+        skip: int = 0,
+    ) -> list[Document]:
+        """All of them, or the first `limit`."""
+        cursor = self._collection.find(
+            query,
+            fields,
+            skip=skip,
+            limit=limit,
+            sort=None if sort is None else list(sort.items()),
+            max_time_ms=self._mongo.call_timeout_ms,
+            session=self._session,
+        )
+        return await self._do(cursor.to_list, None)
+
+    async def find_one(
+        self, query: Expression, *, fields: Expression | None = None
+    ) -> Document | None:
+        found = await self.find(query, fields=fields, limit=1)
+        return found[0] if found else None
+
+    async def aggregate(self, pipeline: Sequence[Expression]) -> list[Document]:
+        cursor = self._collection.aggregate(
+            list(pipeline), session=self._session, maxTimeMS=self._mongo.call_timeout_ms
+        )
+        return await self._do(cursor.to_list, None)
+
+    async def count(self, query: Expression, *, at_most: int) -> int:
+        return await self._do(
+            self._collection.count_documents,
+            query,
+            limit=at_most,
+            maxTimeMS=self._mongo.call_timeout_ms,
+            session=self._session,
+        )
+
+    async def insert(self, *documents: Document) -> None:
+        """In the order given; raises `DuplicateKey`."""
+        if len(documents) == 1:
+            await self._do(self._collection.insert_one, documents[0], session=self._session)
+        elif documents:
+            await self._do(self._collection.insert_many, documents, session=self._session)
+
+    async def insert_if_absent(self, document: Document) -> bool:
+        """Whether it was inserted: False = something with its `_id` is there."""
+        try:
+            result = await self._do(
+                self._collection.update_one,
+                {"_id": document["_id"]},
+                {"$setOnInsert": document},
+                upsert=True,
+                session=self._session,
+            )
+        except DuplicateKey:
+            if self._transaction is not None:
+                raise
+            return False  # another one came first
+        return result.upserted_id is not None
+
+    async def replace(self, query: Expression, document: Document) -> bool:
+        """Whether there was one to replace."""
+        result = await self._do(
+            self._collection.replace_one, query, document, session=self._session
+        )
+        return result.matched_count > 0
+
+    async def update(self, query: Expression, change: Expression | Sequence[Expression]) -> int:
+        """How many matched."""
+        result = await self._do(self._collection.update_many, query, change, session=self._session)
+        return result.matched_count
+
+    async def find_and_update(
+        self, query: Expression, change: Expression | Sequence[Expression]
+    ) -> Document | None:
+        """One document as it is after the change."""
+        return await self._do(
+            self._collection.find_one_and_update,
+            query,
+            change,
+            return_document=ReturnDocument.AFTER,
+            session=self._session,
+        )
+
+    async def find_and_delete(self, query: Expression) -> Document | None:
+        """What was deleted."""
+        return await self._do(self._collection.find_one_and_delete, query, session=self._session)
+
+    async def delete(self, query: Expression) -> int:
+        """How many there were."""
+        result = await self._do(self._collection.delete_many, query, session=self._session)
+        return result.deleted_count
+
+    async def _do(self, call: Callable[..., Awaitable[T]], *args: object, **options: object) -> T:
+        if self._transaction is not None:
+            return await self._transaction.step(call, *args, **options)
+        return await self._mongo.do(call, *args, **options)
+
+
+class Transaction:
+    """One attempt at a transaction; its calls follow one another, never at once.
+
+    A call runs in a thread that goes on when its caller is cancelled. It is waited for before the
+    transaction ends: a session takes no two calls at once.
+    """
+
+    def __init__(self, mongo: "Mongo", session: AsyncIOMotorClientSession) -> None:
+        self._mongo = mongo
+        self._session = session
+        self._last: asyncio.Future[Any] | None = None
+
+    def collection(self, name: str) -> Collection:
+        return self._mongo.collection_in(name, self._session, self)
+
+    async def step(self, call: Callable[..., Awaitable[T]], *args: object, **options: object) -> T:
+        return await self._mongo.do(self._shielded, call, *args, **options)
+
+    async def commit(self) -> None:
+        """The driver tries once more when nobody knows how it ended; what is committed stays so."""
+        await self._shielded(self._session.commit_transaction)
+
+    async def end(self) -> None:
+        """Rolls back what is not committed."""
+        if self._last is not None:
+            await asyncio.gather(self._last, return_exceptions=True)
+        with suppress(PyMongoError):  # the server rolls it back by itself
+            await self._session.end_session()
+
+    def _shielded(
+        self, call: Callable[..., Awaitable[T]], *args: object, **options: object
+    ) -> asyncio.Future[T]:
+        step = asyncio.ensure_future(call(*args, **options))
+        self._last = step
+        return asyncio.shield(step)
+
+
+class Mongo:
+    """Made by `open_mongo`; safe to share between tasks."""
+
+    def __init__(self, client: "AsyncIOMotorClient[Document]", settings: MongoSettings) -> None:
+        self._client = client
+        self._database = client[settings.database]
+        self._settings = settings
+        self.call_timeout_ms = int(settings.call_timeout_s * 1000)
+        self._idle: list[AsyncIOMotorClientSession] = []
+        self._ending: set[asyncio.Task[None]] = set()
+        self._is_silent = True  # until it has answered
+        self._search: asyncio.Future[Document] | None = None
+        self._search_until_s = 0.0
+
+    def collection(self, name: str) -> Collection:
+        """Each call on it stands alone, and sees what is newest on the primary."""
+        return self.collection_in(name)
+
+    def collection_in(
+        self,
+        name: str,
+        session: AsyncIOMotorClientSession | None = None,
+        transaction: Transaction | None = None,
+    ) -> Collection:
+        return Collection(self, self._database[name], session, transaction)
+
+    async def run(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
+        """Do `work` in a transaction, again from its start while others are in the way.
+
+        `work` may run several times, its writes count once. When the connection is lost with the
+        commit under way it raises `Unavailable`, and nobody knows whether that went through.
+        """
+        with driver_errors(self._fell_silent):
+            async with asyncio.timeout(self._settings.transaction_timeout_s):
+                for attempt in range(1, CONFLICT_ATTEMPTS_MAX):
+                    with suppress(TransactionConflict):
+                        return await self._attempt(work)
+                    await asyncio.sleep(random.uniform(0, CONFLICT_PAUSE_S * 2**attempt))  # noqa: S311
+                return await self._attempt(work)
+
+    async def _attempt(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
+        session = self._idle.pop() if self._idle else await self.do(self._client.start_session)
+        transaction = Transaction(self, session)
+        try:
+            session.start_transaction()
+            result = await work(transaction)
+            await self.do(transaction.commit)
+        except BaseException:
+            ending = asyncio.create_task(transaction.end())
+            self._ending.add(ending)
+            ending.add_done_callback(self._ending.discard)
+            await asyncio.wait([ending], timeout=0 if self._is_silent else GIVE_BACK_TIMEOUT_S)
+            raise
+        self._idle.append(session)  # a new one would cost a seventh of a small transaction
+        return result
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncGenerator[Callable[[str], Collection]]:
+        """Collections to read from as they all were at one moment, and will stay.
+
+        Every transaction that committed before that moment is seen, whole, and no other.
+        """
+        session = await self.do(self._client.start_session, snapshot=True)
+        try:
+            yield lambda name: self.collection_in(name, session)
+        finally:
+            await session.end_session()
+
+    async def command(self, command: Expression) -> Document:
+        """For what is done by hand or once: the schema, explanations."""
+        return await self.do(self._database.command, dict(command))
+
+    async def ping(self) -> None:
+        """Raises `Unavailable` unless there is a primary that answers."""
+        await self.command({"ping": 1})
+
+    async def do(self, call: Callable[..., Awaitable[T]], *args: object, **options: object) -> T:
+        """The one way to the driver. A call waits for a thread, a connection and the answer.
+
+        Who has waited for a while asks for a sign of life, and waits no longer if none comes.
+        """
+        longest_s = self._settings.call_timeout_s + self._settings.selection_timeout_s
+        if self._is_silent:
+            await self._find(self._settings.selection_timeout_s)
+        with driver_errors(self._fell_silent):
+            async with asyncio.timeout(longest_s):
+                answer = asyncio.ensure_future(call(*args, **options))
+                try:
+                    await asyncio.wait([answer], timeout=SIGN_OF_LIFE_AFTER_S)
+                    if not answer.done():
+                        await self._find(self._settings.call_timeout_s * SIGN_OF_LIFE_SHARE)
+                    return await answer
+                finally:
+                    answer.cancel()
+
+    def _fell_silent(self) -> None:
+        self._is_silent = True
+
+    async def _find(self, longest_s: float) -> None:
+        """One asks whether the server is there, for all, and in a thread that calls don't take.
+
+        Who comes when the time for that is over does not wait.
+        """
+        loop = asyncio.get_running_loop()
+        search = self._search
+        if search is None or search.done():
+            search = loop.run_in_executor(None, self._client.delegate.admin.command, "ping")
+            search.add_done_callback(asyncio.Future.exception)  # seen, if nobody waits
+            self._search, self._search_until_s = search, loop.time() + longest_s
+        await asyncio.wait([search], timeout=max(0.0, self._search_until_s - loop.time()))
+        if not search.done():
+            self._fell_silent()
+            raise unavailable()
+        with driver_errors(self._fell_silent):
+            search.result()
+        self._is_silent = False
+
+    async def ended(self) -> None:
+        """Waits until what was cancelled is rolled back, for a bounded time."""
+        if self._ending:
+            await asyncio.wait(self._ending, timeout=GIVE_BACK_TIMEOUT_S)
+
+
+@asynccontextmanager
+async def open_mongo(settings: MongoSettings) -> AsyncGenerator[Mongo]:
+    """The client, for as long as the block lasts; opening does not connect.
+
+    A client that met a server before its replica set was initiated believes that it has no
+    transactions: open one after that (`svckit.mongo.migrations` waits for it).
+    """
+    client: AsyncIOMotorClient[Document] = AsyncIOMotorClient(
+        settings.url,
+        appname=settings.application_name,
+        maxPoolSize=settings.pool_size_max,
+        maxConnecting=settings.pool_size_max,  # else two at a time, and the others wait
+        serverSelectionTimeoutMS=int(settings.selection_timeout_s * 1000),
+        connectTimeoutMS=int(CONNECT_TIMEOUT_S * 1000),
+        socketTimeoutMS=int(settings.call_timeout_s * 1000),
+        waitQueueTimeoutMS=int(settings.call_timeout_s * 1000),
+        w="majority",
+        uuidRepresentation="standard",
+        tz_aware=True,
+    )
+    mongo = Mongo(client, settings)
+    try:
+        yield mongo
+    finally:
+        await mongo.ended()
+        await asyncio.to_thread(client.close)  # it says good-bye to the server, and waits

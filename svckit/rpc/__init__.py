@@ -1,0 +1,1 @@
+"""Calls: the table of rpcs, its server, channels to other services, errors on the wire."""

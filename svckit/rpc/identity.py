@@ -1,0 +1,51 @@
+"""How a program that is not user_svc knows who calls: keys and ended sessions, asked of user_svc.
+
+One task each keeps them fresh; a call is then verified from memory alone.
+"""
+
+from collections.abc import Coroutine, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import UUID
+
+from newsfeed.user.v1 import user_service_pb2 as pb
+from newsfeed.user.v1.user_service_pb2_grpc import AuthServiceStub
+
+from svckit.auth.keys import JwkSet, StaticKeys
+from svckit.auth.revocations import Revocation, Revocations
+from svckit.auth.tokens import RemoteKeys, TokenVerifier
+from svckit.rpc.client import ServiceChannel
+from svckit.times import timestamp
+
+USER_SVC = "user_svc"
+
+
+class Identity:
+    """`verifier` is for the server; whoever makes this runs the `background` tasks."""
+
+    def __init__(self, user_svc: ServiceChannel, service_keys_file: Path) -> None:
+        self._auth = user_svc.stub(AuthServiceStub)
+        self._keys = RemoteKeys(self._fetch_keys, USER_SVC)
+        self._revocations = Revocations(self._fetch_revocations)
+        self.verifier = TokenVerifier(self._keys, StaticKeys(service_keys_file), self._revocations)
+
+    def background(self) -> list[Coroutine[None, None, None]]:
+        return [self._keys.run(), self._revocations.run()]
+
+    async def _fetch_keys(self) -> JwkSet:
+        response = await self._auth.GetJwks(pb.GetJwksRequest())
+        return {
+            "keys": [
+                {"kty": key.kty, "crv": key.crv, "x": key.x, "kid": key.kid}
+                for key in response.keys
+            ]
+        }
+
+    async def _fetch_revocations(self, since: datetime | None) -> Sequence[Revocation]:
+        since_time = None if since is None else timestamp(since)
+        request = pb.ListRevocationsRequest(since_time=since_time)
+        response = await self._auth.ListRevocations(request)
+        return [
+            Revocation(UUID(each.session_id), each.revoke_time.ToDatetime(UTC))
+            for each in response.revocations
+        ]

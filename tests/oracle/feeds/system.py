@@ -1,0 +1,147 @@
+"""The whole system in one process: three services, their relays, the bus, workers, real stores.
+
+Bounds are small, so that what is rare in life happens all the time: windows overflow, floors rise,
+authors change tier, and whatever goes in batches takes several.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from redis.asyncio import Redis
+
+from content_svc.consumer import GROUP as CONTENT_GROUP
+from feed_svc import (
+    author_store,
+    candidates,
+    clients,
+    fanout,
+    home,
+    tiers,
+    window_store,
+)
+from feed_svc.app import App, open_app, servicers
+from feed_svc.settings import Settings
+from svckit.auth.keys import SigningKeys
+from svckit.auth.tokens import ServiceTokenSource
+from svckit.events.redis.consumer import RedisConsumer
+from svckit.events.redis.publisher import open_publisher
+from svckit.events.relay import Relay
+from svckit.rpc.client import ServiceChannel
+from svckit.rpc.identity import Identity
+from svckit.rpc.server import Server
+from svckit.settings import load
+from tests.oracle.shared.bus_tricks import BusTricks
+from tests.oracle.shared.workers import HASTY, Slowness, Workers
+from tests.stacks.content_stack import ContentStack, open_content_stack
+from tests.stacks.feed_stack import AgeClock, patient
+from tests.stacks.user_stack import SERVICE, UserStack, in_background, open_user_stack
+from user_svc import model as user_model
+
+SMALL = (
+    (author_store, "RECENTS_MAX", 3),
+    (candidates, "RECENTS_MAX", 3),
+    (fanout, "RECENTS_MAX", 3),
+    (fanout, "POSTS_PER_CALL_MAX", 10),
+    (fanout, "FANOUT_WINDOWS_MAX", 2),
+    (tiers, "FANOUT_WINDOWS_MAX", 1),
+    (window_store, "FANOUT_WINDOWS_MAX", 2),
+    (window_store, "BACKFILL_ENTRIES_MAX", 12),
+    (clients, "POSTS_PER_CALL_MAX", 7),
+    (home, "LOOKS_MAX", 2),
+    (clients, "POSTS_PER_ANSWER_MAX", 3),
+    (user_model, "STREAM_CHUNK_IDS", 3),
+)
+PARTITIONS = 4
+SETTINGS = {
+    "BIND_HOST": "127.0.0.1",
+    "PAGE_TOKEN_KEY": "0123456789abcdef" * 2,
+    "BUS_PARTITIONS": str(PARTITIONS),
+    "WINDOW_ENTRIES_MAX": "6",
+    "PUSH_FOLLOWERS_MAX": "3",
+}
+
+
+@dataclass(frozen=True)
+class Stores:
+    """Where they are. The feeds' Redis is for nothing else."""
+
+    postgres_dsn: str
+    mongodb_url: str
+    feed_url: str
+    bus_url: str
+
+
+@dataclass(frozen=True)
+class System:
+    people: UserStack
+    contents: ContentStack
+    feeds: App  # the one that serves; workers have others
+    feeds_channel: grpc.aio.Channel
+    feeds_redis: Redis
+    relays: tuple[Relay[Any], ...]
+    bus: BusTricks
+    workers: Workers
+    slowness: Slowness
+    age_clock: AgeClock
+
+
+@asynccontextmanager
+async def open_system(stores: Stores, folder: Path) -> AsyncIterator[System]:
+    """`folder` is for keys."""
+    async with AsyncExitStack() as stack:
+        enter = stack.enter_async_context
+        patch = stack.enter_context(pytest.MonkeyPatch.context())
+        for module, name, value in SMALL:
+            patch.setattr(module, name, value)
+        stack.enter_context(patient())
+        people = await enter(open_user_stack(stores.postgres_dsn, folder))
+        contents = await enter(open_content_stack(stores.mongodb_url, people, folder))
+        own_keys_file = folder / f"{SERVICE}.json"
+        settings = load(
+            Settings,
+            SETTINGS
+            | {
+                "REDIS_URL": stores.feed_url,
+                "BUS_REDIS_URL": stores.bus_url,
+                "SERVICE_KEY_FILE": str(own_keys_file),
+                "SERVICE_JWKS_FILE": str(folder / "services.json"),
+            },
+        )
+        token = ServiceTokenSource(SigningKeys(own_keys_file), SERVICE).token
+        user_svc = await enter(ServiceChannel(people.address, token))
+        content_svc = await enter(ServiceChannel(contents.address, token))
+        age_clock = AgeClock()
+        contents.app.posts._cache._clock_s = age_clock
+        app = await enter(open_app(settings, user_svc, content_svc, age_clock_s=age_clock))
+        slowness = Slowness()
+        slowness.slow_down(app.redis)
+        outboxes: list[Any] = [people.app.relay._outbox, contents.app.relay._outbox]
+        relays = [Relay(each, await enter(open_publisher(settings.bus))) for each in outboxes]
+        identity = Identity(user_svc, settings.service_keys_file)
+        services = servicers(app, settings)
+        server = await enter(Server(settings.server, 0, identity.verifier, services, []))
+        for work in (
+            people.app.maintenance.run(),
+            *(relay.run() for relay in relays),
+            RedisConsumer(settings.bus, CONTENT_GROUP, contents.app.people_events, HASTY).run(),
+            *identity.background(),
+            server.watch_health(),
+        ):
+            await enter(in_background(work))
+        yield System(
+            people=people,
+            contents=contents,
+            feeds=app,
+            feeds_channel=await enter(grpc.aio.insecure_channel(f"127.0.0.1:{server.port}")),
+            feeds_redis=await enter(Redis.from_url(stores.feed_url)),
+            relays=tuple(relays),
+            bus=await enter(BusTricks(settings.bus)),
+            workers=await enter(Workers(settings, user_svc, content_svc, slowness)),
+            slowness=slowness,
+            age_clock=age_clock,
+        )

@@ -1,0 +1,238 @@
+"""What the oracle of content_svc runs: the service, a mongod of its own, a bus, relays, readers.
+
+Relays and readers are killed as processes are: nothing that they do on the way out gets out.
+"""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+from uuid import UUID
+
+import pytest
+from newsfeed.events.v1 import events_pb2
+from redis.asyncio import Redis
+
+from content_svc import clients
+from content_svc.consumer import GROUP, PeopleEvents
+from svckit.errors import DomainError, Unavailable
+from svckit.events.bus import BusEvent, Fence, Handler
+from svckit.events.envelope import decoded
+from svckit.events.outbox import OutboxSource
+from svckit.events.redis.bus import BusSettings
+from svckit.events.redis.consumer import RedisConsumer
+from svckit.events.redis.publisher import open_publisher
+from svckit.events.relay import Relay, RelaySettings
+from svckit.mongo.client import Transaction
+from svckit.mongo.outbox import MongoOutbox
+from svckit.settings import Secret
+from tests.oracle.shared.workers import ASK_AGAIN_S, HASTY
+from tests.polling import until
+from tests.stacks.content_stack import ContentStack, open_content_stack
+from tests.stacks.feed_stack import AgeClock
+from tests.stacks.user_stack import in_background, open_user_stack
+from tests.troubles.own_mongod import OwnMongod, own_mongod
+
+T = TypeVar("T")
+
+PARTITIONS = 4
+AT_ONCE_MAX = 2
+START_TIMEOUT_S = 20.0
+READERS_GROUP = "oracle"
+CONTENT_EVENTS = frozenset(
+    {"PostCreated", "PostUpdated", "PostDeleted", "PostLiked", "PostUnliked"}
+    | {"CommentCreated", "CommentDeleted", "ActivityOccurred"}
+)
+HASTY_RELAY = RelaySettings(
+    lease_ttl_s=0.5,
+    lease_renew_s=0.1,
+    publish_timeout_s=0.4,
+    poll_max_s=0.02,
+    backoff_min_s=0.01,
+    backoff_max_s=0.1,
+    republish_s=0.1,
+)
+SLOW_SHARE = 0.12
+SLOW_S_MAX = 0.1
+
+
+@dataclass
+class Arrivals(Handler):
+    """The first of each event, in the order in which they were handled."""
+
+    events: list[events_pb2.Event] = field(default_factory=list)
+    ids: set[UUID] = field(default_factory=set)
+    types = CONTENT_EVENTS
+    _random: random.Random = field(default_factory=lambda: random.Random(1))
+
+    async def handle(self, event: BusEvent, fence: Fence) -> None:  # noqa: ARG002
+        if self._random.random() < 2 * SLOW_SHARE:
+            await asyncio.sleep(self._random.uniform(0, SLOW_S_MAX))
+            if self._random.random() < SLOW_SHARE:
+                raise Unavailable(dependency="oracle")
+        if event.event_id not in self.ids:
+            self.ids.add(event.event_id)
+            self.events.append(decoded(event))
+
+
+class Leavers(Handler):
+    """content_svc's own handler, and who it has heard of."""
+
+    types = PeopleEvents.types
+
+    def __init__(self, handler: PeopleEvents) -> None:
+        self._handler = handler
+        self.ids: set[str] = set()
+
+    async def handle(self, event: BusEvent, fence: Fence) -> None:
+        await self._handler.handle(event, fence)
+        self.ids.add(decoded(event).user_deleted.user_id)
+
+
+class Process:
+    """Some work, and the calls by which it would say good-bye."""
+
+    def __init__(self, work: Coroutine[None, None, None], leaves: object, *by: str) -> None:
+        self._leaves = leaves
+        self._by = by
+        self._task = asyncio.create_task(work)
+
+    async def kill(self) -> None:
+        for name in self._by:
+            setattr(self._leaves, name, _get_nowhere)
+        await self.stop()
+
+    async def stop(self) -> None:
+        """In good order. What fails at this very moment can swallow the first wish."""
+        while not self._task.done():
+            self._task.cancel()
+            await asyncio.wait([self._task], timeout=ASK_AGAIN_S)
+
+
+async def _get_nowhere(*_: object) -> None:
+    raise ConnectionError("killed")
+
+
+@dataclass
+class System:
+    contents: ContentStack
+    mongod: OwnMongod
+    bus: BusSettings
+    bus_redis: Redis
+    arrivals: Arrivals
+    leavers: Leavers
+    age_clock: AgeClock
+    running: dict[str, list[Process]] = field(
+        default_factory=lambda: {"relays": [], "readers": [], "listeners": []}
+    )
+
+    kills = 0  # of mongod
+
+    async def befall(self, mishap: str) -> None:
+        match mishap.split():
+            case ["kill", "mongod"]:
+                await self.mongod.kill()
+                await self.mongod.start()
+                await until(self._has_found_mongod, START_TIMEOUT_S)
+                self.kills += 1
+            case ["flush", _]:
+                await self.bus_redis.flushall()
+            case ["cut", _]:
+                kill = ("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+                await self.bus_redis.execute_command(*kill)
+            case ["start", which]:
+                self.start(which)
+            case [what, which]:
+                await self._end(which, is_killed=what == "kill")
+
+    async def _has_found_mongod(self) -> bool:
+        try:
+            await self.contents.app.mongo.ping()
+        except DomainError:
+            return False
+        return True
+
+    def start(self, which: str) -> None:
+        if len(self.running[which]) < AT_ONCE_MAX:
+            self.running[which].append(self._process(which))
+
+    def _process(self, which: str) -> Process:
+        if which == "relays":
+            outbox = MongoOutbox(self.contents.app.mongo)
+            return Process(_relay(outbox, self.bus), outbox, "release_lease")
+        if which == "readers":
+            consumer = RedisConsumer(self.bus, READERS_GROUP, self.arrivals, HASTY)
+        else:
+            consumer = RedisConsumer(self.bus, GROUP, self.leavers, HASTY)
+        leaves = ("acknowledge", "release", "leave")
+        return Process(consumer.run(), consumer._member.bus, *leaves)
+
+    def start_missing(self) -> None:
+        for which, processes in self.running.items():
+            if not processes:
+                self.start(which)
+
+    async def _end(self, which: str, *, is_killed: bool) -> None:
+        """The oldest of them, if there is one."""
+        if self.running[which]:
+            process = self.running[which].pop(0)
+            await (process.kill() if is_killed else process.stop())
+
+    async def stop(self) -> None:
+        for processes in self.running.values():
+            for process in processes:
+                await process.stop()
+
+
+async def _relay(outbox: OutboxSource[Any], bus: BusSettings) -> None:
+    async with open_publisher(bus) as publisher:
+        await Relay(outbox, publisher, HASTY_RELAY).run()
+
+
+@asynccontextmanager
+async def open_system(postgres_dsn: str, bus_url: str, folder: Path) -> AsyncIterator[System]:
+    keys = folder / "keys"
+    keys.mkdir()
+    bus = BusSettings(redis_url=Secret(bus_url), partitions=PARTITIONS)
+    async with AsyncExitStack() as stack:
+        enter = stack.enter_async_context
+        patch = stack.enter_context(pytest.MonkeyPatch.context())
+        patch.setattr(clients, "PAGE_TIMEOUT_S", clients.ANSWER_TIMEOUT_S)  # a busy machine
+        dice = random.Random(1)
+        for name in ("step", "commit"):
+            patch.setattr(Transaction, name, _slowed(getattr(Transaction, name), dice))
+        mongod = await enter(own_mongod(folder))
+        people = await enter(open_user_stack(postgres_dsn, keys))
+        contents = await enter(open_content_stack(mongod.url, people, keys))
+        cache, age_clock = contents.app.posts._cache, AgeClock()
+        cache._read, cache._clock_s = _slowed(cache._read, dice), age_clock
+        await enter(in_background(_relay(people.app.relay._outbox, bus)))
+        system = System(
+            contents=contents,
+            mongod=mongod,
+            bus=bus,
+            bus_redis=await enter(Redis.from_url(bus_url)),
+            arrivals=Arrivals(),
+            leavers=Leavers(contents.app.people_events),
+            age_clock=age_clock,
+        )
+        system.start_missing()
+        try:
+            yield system
+        finally:
+            await system.stop()
+
+
+def _slowed(call: Callable[..., Awaitable[T]], dice: random.Random) -> Callable[..., Awaitable[T]]:
+    """Some calls take long to come back, so that others overtake them."""
+
+    async def slow(*args: object, **options: object) -> T:
+        result = await call(*args, **options)
+        if dice.random() < SLOW_SHARE:
+            await asyncio.sleep(dice.uniform(0, SLOW_S_MAX))
+        return result
+
+    return slow

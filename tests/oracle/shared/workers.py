@@ -1,0 +1,237 @@
+"""Fan-out workers that are killed, frozen and thawed, with connections and a memory of their own.
+
+A frozen worker is one whose process stands still: nothing it sends to Redis or the bus gets out,
+and its clock stops, so it does not notice that its leases end. When it is thawed, what it was about
+to write is written before anything else.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, contextmanager
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from feed_svc.app import App, open_app
+from feed_svc.consumer import GROUP
+from feed_svc.engine_store import Command
+from feed_svc.model import UserId
+from feed_svc.settings import Settings
+from feed_svc.store import FeedRedis
+from svckit.events.delivery import DeliverySettings
+from svckit.events.redis.bus import BusSettings
+from svckit.events.redis.consumer import ConsumerSettings, RedisConsumer
+from svckit.rpc.client import ServiceChannel
+
+WORKERS_MAX = 3
+ASK_AGAIN_S = 0.2
+SLOW_SHARE = 0.25
+SLOW_S_MAX = 0.3
+# Leases end soon, and what fails is tried again soon: a run has little time.
+HASTY = ConsumerSettings(
+    delivery=DeliverySettings(backoff_min_s=0.01, backoff_max_s=0.1),
+    lease_ttl_s=0.5,
+    lease_renew_s=0.1,
+    block_s=0.1,
+    acknowledge_every_s=0.005,
+    backoff_min_s=0.01,
+    backoff_max_s=0.1,
+)
+
+
+@dataclass
+class Slowness:
+    """Some calls of one function in Redis take long, so that all others overtake them."""
+
+    function: str = ""  # empty = of none
+    _random: random.Random = field(default_factory=lambda: random.Random(1))
+    _held_up: str = ""
+    _passes: bytes = b""
+    _go_on: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def slow_down(self, redis: FeedRedis) -> None:
+        _before(redis, "run", self._wait)
+
+    @contextmanager
+    def hold_up(self, function: str, passes: UserId | None = None) -> Iterator[None]:
+        """Its calls wait until the block ends, but for those about one person."""
+        self._held_up, self._passes = function, passes or b"nobody"
+        self._go_on.clear()
+        try:
+            yield
+        finally:
+            self._held_up = ""
+            self._go_on.set()
+
+    async def _wait(self, commands: Sequence[Command], *_: object) -> None:
+        if _calls(self._held_up, commands):
+            keys = [part for command in commands for part in command if isinstance(part, bytes)]
+            if not any(key.endswith(self._passes) for key in keys):
+                await self._go_on.wait()
+        if _calls(self.function, commands) and self._random.random() < SLOW_SHARE:
+            await asyncio.sleep(self._random.uniform(0, SLOW_S_MAX))
+
+
+def _calls(function: str, commands: Sequence[Command]) -> bool:
+    """No function is never called."""
+    return any(str(command[1]).startswith(f"{function}_") for command in commands)
+
+
+@dataclass
+class Gate:
+    """Stops at the call before which `calls_left` have passed: of one function, if it has one."""
+
+    calls_left: int | None = None  # None = any number
+    function: str = ""
+    stopped_at_s: float | None = None
+    _open: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def close_after(self, calls: int, function: str = "") -> None:
+        self.calls_left, self.function = calls, function
+        self._open.clear()
+
+    def open(self) -> None:
+        self.calls_left = self.stopped_at_s = None
+        self._open.set()
+
+    def clock(self) -> float:
+        return time.monotonic() if self.stopped_at_s is None else self.stopped_at_s
+
+    def guard(self, redis: FeedRedis, bus: object, *names: str) -> None:
+        """All calls of the one, and these methods of the other, go through here."""
+        _before(redis, "run", self._pass_commands)
+        for name in names:
+            _before(bus, name, self._pass_other)
+
+    async def _pass_commands(self, commands: Sequence[Command], *_: object) -> None:
+        await self._pass(counts=not self.function or _calls(self.function, commands))
+
+    async def _pass_other(self, *_: object) -> None:
+        await self._pass(counts=not self.function)
+
+    async def _pass(self, *, counts: bool) -> None:
+        if counts and self.calls_left:
+            self.calls_left -= 1
+        elif counts and self.calls_left == 0 and self.stopped_at_s is None:
+            self.stopped_at_s = time.monotonic()
+        if self.stopped_at_s is not None:
+            await self._open.wait()
+
+
+def _before(target: object, name: str, step: Callable[..., Awaitable[None]]) -> None:
+    """Each call of the method waits for this step first."""
+    method: Callable[..., Awaitable[object]] = getattr(target, name)
+
+    async def call(*arguments: object) -> object:
+        await step(*arguments)
+        return await method(*arguments)
+
+    setattr(target, name, call)
+
+
+class Worker:
+    """One process of the role `fanout`."""
+
+    def __init__(self, app: App, bus: BusSettings, slowness: Slowness) -> None:
+        self._gate = Gate()
+        self._consumer = RedisConsumer(bus, GROUP, app.events, HASTY, self._gate.clock)
+        self._bus = self._consumer._member.bus
+        slowness.slow_down(app.redis)
+        names = ("hold", "acknowledge", "release", "set_aside")
+        self._gate.guard(app.redis, self._bus, *names)
+        self._task = asyncio.create_task(self._consumer.run())
+
+    @property
+    def is_frozen(self) -> bool:
+        return self._gate.calls_left is not None
+
+    def freeze(self, after_calls: int, function: str) -> None:
+        """In the middle of whatever it does then."""
+        self._gate.close_after(after_calls, function)
+
+    def thaw(self) -> None:
+        self._gate.open()
+
+    async def kill(self) -> None:
+        """At once: nothing is acknowledged, and its leases stay until they end."""
+        for name in ("acknowledge", "release", "leave"):
+            setattr(self._bus, name, _unreachable)
+        await self.stop()
+
+    async def stop(self) -> None:
+        """In good order. A session that fails at this very moment can swallow the first wish."""
+        while not self._task.done():
+            self._task.cancel()
+            await asyncio.wait([self._task], timeout=ASK_AGAIN_S)
+
+
+async def _unreachable(*_: object) -> None:
+    raise RedisConnectionError("killed")
+
+
+class Workers:
+    """Those that run. In a run there is always one that is neither frozen nor dead."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        user_svc: ServiceChannel,
+        content_svc: ServiceChannel,
+        slowness: Slowness,
+    ) -> None:
+        self._slowness = slowness
+        self._open_app = lambda: open_app(settings, user_svc, content_svc)
+        self._bus = settings.bus
+        self._running: list[tuple[Worker, AsyncExitStack]] = []
+
+    async def begin(self) -> None:
+        await self.stop()
+        await self.add()
+
+    async def add(self) -> None:
+        if len(self._running) < WORKERS_MAX:
+            stack = AsyncExitStack()
+            app = await stack.enter_async_context(self._open_app())
+            self._running.append((Worker(app, self._bus, self._slowness), stack))
+
+    async def kill_oldest(self) -> None:
+        worker, stack = self._running.pop(0)
+        await worker.kill()
+        await stack.aclose()
+        await self._leave_one_at_work()
+
+    async def freeze_oldest(self, after_calls: int, function: str = "") -> None:
+        """After as many more calls to a store, or of one function in it."""
+        self._running[0][0].freeze(after_calls, function)
+        await self._leave_one_at_work()
+
+    def thaw(self) -> None:
+        for worker, _ in self._running:
+            worker.thaw()
+
+    async def stop(self) -> None:
+        """All of them."""
+        while self._running:
+            worker, stack = self._running.pop()
+            worker.thaw()
+            await worker.stop()
+            await stack.aclose()
+
+    async def _leave_one_at_work(self) -> None:
+        if all(worker.is_frozen for worker, _ in self._running):
+            await self.add()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.stop()

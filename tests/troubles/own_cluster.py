@@ -1,0 +1,79 @@
+"""A Redis Cluster of three local nodes, without replicas: a third of the slots on each."""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import psutil
+from redis.asyncio import Redis
+
+from devstack import valkey
+from devstack.servers import HOST, Server, free_port, launch, stop
+from devstack.store import Place
+from tests.polling import until
+
+SLOTS = 16_384
+NODES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class OwnCluster:
+    """The URL is that of one node, which knows the others."""
+
+    url: str
+    processes: Sequence[psutil.Process]
+
+
+@asynccontextmanager
+async def own_cluster(folder: Path) -> AsyncIterator[OwnCluster]:
+    async with AsyncExitStack() as stack:
+        nodes = [
+            await stack.enter_async_context(_node(folder / str(number))) for number in range(NODES)
+        ]
+        bounds = [SLOTS * number // NODES for number in range(NODES + 1)]
+        for node, first, behind in zip(nodes, bounds, bounds[1:], strict=False):
+            await node.client.execute_command("CLUSTER ADDSLOTSRANGE", first, behind - 1)
+            if node is not nodes[0]:
+                await node.client.execute_command(
+                    *("CLUSTER MEET", HOST, nodes[0].port, nodes[0].bus_port)
+                )
+        for node in nodes:
+            await until(node.is_in_order, timeout_s=20.0)
+        yield OwnCluster(nodes[0].url, [node.process for node in nodes])
+
+
+class _Node:
+    def __init__(self, url: str, port: int, bus_port: int, process: psutil.Process) -> None:
+        self.url = url
+        self.process = process
+        self.port = port
+        self.bus_port = bus_port
+        self.client = Redis.from_url(url)
+
+    async def is_in_order(self) -> bool:
+        info: dict[str, str] = await self.client.execute_command("CLUSTER INFO")
+        return info["cluster_state"] == "ok" and info["cluster_known_nodes"] == str(NODES)
+
+
+@asynccontextmanager
+async def _node(folder: Path) -> AsyncIterator[_Node]:
+    port, bus_port = free_port(), free_port()
+    server = _in_cluster(
+        await valkey.prepare(Place(folder / "data", port, folder / "log", durable=False)), bus_port
+    )
+    child = await launch(server)
+    node = _Node(server.url, port, bus_port, psutil.Process(child.pid))
+    try:
+        yield node
+    finally:
+        await node.client.aclose()
+        await stop(node.process, signal.SIGKILL)
+        await asyncio.to_thread(child.wait)
+
+
+def _in_cluster(server: Server, bus_port: int) -> Server:
+    options = ("--cluster-enabled", "yes", "--cluster-port", str(bus_port))
+    return replace(server, command=(*server.command, *options))
