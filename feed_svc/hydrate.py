@@ -10,6 +10,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple
 from uuid import UUID
 
+from newsfeed.feed.v1.feed_service_pb2 import FeedItem, UserCard
+
 from feed_svc.background import Background
 from feed_svc.cache_store import CacheStore
 from feed_svc.clients import Contents, People, decode_post
@@ -17,10 +19,6 @@ from feed_svc.model import Place, Post, PostId, UserId
 from feed_svc.read_through import ReadThrough
 from feed_svc.wire import field, renumbered
 from svckit.patience import Patience
-
-# Fields of FeedItem, and the id in UserCard.
-_POST, _AUTHOR, _SHARED_POST, _SHARED_AUTHOR = 1, 2, 3, 4
-_USER_ID = 1
 
 Card = bytes
 """The field `author`."""
@@ -44,7 +42,7 @@ class _Part:
         self.place: Place = (post.create_time_ms, post.post_id)
         self.author_id = post.author_id
         self.shared_post_id = post.shared_post_id
-        self.encoded = field(_POST, post.encoded)
+        self.encoded = field(FeedItem.POST_FIELD_NUMBER, post.encoded)
         self._card: Card | None = None
         self._item: Item
 
@@ -125,7 +123,7 @@ class Hydrator:
         if not data:
             return None
         known = self._posts.remembered(post_id)
-        if known is not None and known.encoded == field(_POST, data):
+        if known is not None and known.encoded == field(FeedItem.POST_FIELD_NUMBER, data):
             return known
         return _Part(decode_post(data))
 
@@ -137,13 +135,16 @@ class Hydrator:
 
     async def _stored_cards(self, ids: Sequence[UserId]) -> Mapping[UserId, Card | None]:
         found = await self._caches.cards(ids)
-        return {each: field(_AUTHOR, data) if data else None for each, data in found.items()}
+        return {
+            each: field(FeedItem.AUTHOR_FIELD_NUMBER, data) if data else None
+            for each, data in found.items()
+        }
 
     async def _asked_cards(self, ids: Sequence[UserId]) -> Mapping[UserId, Card]:
         found = await self._people.cards(ids)
         encoded = {each: card.encoded for each, card in found.items()}
         self._background.start(self._caches.fill_cards(encoded))
-        return {each: field(_AUTHOR, data) for each, data in encoded.items()}
+        return {each: field(FeedItem.AUTHOR_FIELD_NUMBER, data) for each, data in encoded.items()}
 
 
 def _bytes_of(part: _Part) -> int:
@@ -164,9 +165,14 @@ def _item(
     shared_card = cards.get(shared.author_id) if shared is not None else None
     if shared is None or shared_card is None:
         return None
-    shown = renumbered(_SHARED_POST, shared.encoded) + renumbered(_SHARED_AUTHOR, shared_card)
+    shown = renumbered(FeedItem.SHARED_POST_FIELD_NUMBER, shared.encoded) + renumbered(
+        FeedItem.SHARED_AUTHOR_FIELD_NUMBER, shared_card
+    )
     return item._replace(shared_author_id=shared.author_id, encoded=item.encoded + shown)
 
 
 def _card_without_name(user_id: UserId) -> Card:
-    return field(_AUTHOR, field(_USER_ID, str(UUID(bytes=user_id)).encode()))
+    return field(
+        FeedItem.AUTHOR_FIELD_NUMBER,
+        field(UserCard.USER_ID_FIELD_NUMBER, str(UUID(bytes=user_id)).encode()),
+    )

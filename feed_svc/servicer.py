@@ -18,8 +18,6 @@ from svckit.page_tokens import InvalidPageToken, PageTokens, page_size
 from svckit.validation import Fields
 
 PREWARMED_MAX = 500
-_ITEMS = 1  # the field of ListHomeFeedResponse
-_NEWS = 2  # that of WatchHomeFeedResponse
 _POSITION = (0, "")  # what page tokens are made of: a place, its id in hexadecimal digits
 _STATES = {
     WindowState.MISSING: pb.FEED_STATE_MISSING,
@@ -59,7 +57,7 @@ class FeedServicer:
             position = (time_ms, last_id.hex())
             response.next_page_token = self._page_tokens.encode(scope, position)
         # What is encoded already is not decoded to be encoded again.
-        items = [field(_ITEMS, item) for item in page.items]
+        items = [field(pb.ListHomeFeedResponse.ITEMS_FIELD_NUMBER, item) for item in page.items]
         return b"".join((*items, response.SerializeToString()))
 
     async def RebuildFeed(self, request: pb.RebuildFeedRequest) -> pb.RebuildFeedResponse:
@@ -123,7 +121,9 @@ class FeedServicer:
                 time_ms, post_id = news.since
                 token = self._page_tokens.encode(scope, (time_ms, post_id.hex()))
                 response = pb.WatchHomeFeedResponse(resume_token=token, reset=news.is_reset)
-                items = [field(_NEWS, item) for item in news.items]
+                items = [
+                    field(pb.WatchHomeFeedResponse.ITEMS_FIELD_NUMBER, item) for item in news.items
+                ]
                 yield b"".join((*items, response.SerializeToString()))
 
 
