@@ -26,8 +26,7 @@ from content_svc.store import Changes, PostStore
 from svckit.auth.keys import SigningKeys
 from svckit.auth.tokens import ServiceTokenSource
 from svckit.events.bus import Publisher
-from svckit.events.redis.consumer import RedisConsumer
-from svckit.events.redis.publisher import open_publisher
+from svckit.events.engine import make_consumer, open_publisher
 from svckit.events.relay import Relay
 from svckit.migration_files import Component, migrate_when_there
 from svckit.mongo.client import Mongo, open_mongo
@@ -113,7 +112,7 @@ async def run(settings: Settings, role: str) -> None:
             background += identity.background()
             services = servicers(app, settings)
         if role in {"relay", "all"}:
-            consumer = RedisConsumer(settings.bus, GROUP, app.people_events)
+            consumer = make_consumer(settings.bus, GROUP, app.people_events)
             background += [app.relay.run(), app.maintenance.run(), consumer.run()]
         server = Server(
             settings.server, settings.port, identity.verifier, services, [app.mongo.ping]

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from svckit.events.redis.bus import BusSettings
+from svckit.events.settings import BusSettings
 from svckit.mongo.client import MongoSettings
 from svckit.page_tokens import KEY_BYTES_MIN as PAGE_TOKEN_KEY_LENGTH_MIN
 from svckit.program import ProcessSettings

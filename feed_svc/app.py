@@ -31,7 +31,7 @@ from feed_svc.window_store import WindowStore
 from svckit.auth.keys import SigningKeys
 from svckit.auth.tokens import ServiceTokenSource
 from svckit.errors import Unavailable
-from svckit.events.redis.consumer import RedisConsumer
+from svckit.events.engine import make_consumer
 from svckit.page_tokens import PageTokens
 from svckit.patience import Patience
 from svckit.rpc.client import ServiceChannel
@@ -122,7 +122,7 @@ async def run(settings: Settings, role: str) -> None:
             background += [*identity.background(), app.live.run()]
             services = servicers(app, settings)
         if role in {"fanout", "all"}:
-            consumer = RedisConsumer(settings.bus, GROUP, app.events)
+            consumer = make_consumer(settings.bus, GROUP, app.events)
             background += [consumer.run(), _look_at_settings(app.redis)]
             if role == "fanout":  # who serves feeds does so without Redis
                 checks = [app.redis.ping, consumer.ping]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from feed_svc.store import StoreSettings
 from feed_svc.tiers import PushSettings
-from svckit.events.redis.bus import BusSettings
+from svckit.events.settings import BusSettings
 from svckit.page_tokens import KEY_BYTES_MIN as PAGE_TOKEN_KEY_LENGTH_MIN
 from svckit.program import ProcessSettings
 from svckit.rpc.server import ServerSettings

@@ -10,9 +10,8 @@ from dataclasses import asdict
 
 from svckit.events.bus import DeadLetters, GroupIsAlive, Groups
 from svckit.events.command import Refused, run_command
-from svckit.events.redis.bus import BusSettings, RedisBus
-from svckit.events.redis.dead_letters import RedisDeadLetters
-from svckit.events.redis.groups import RedisGroups
+from svckit.events.engine import open_dead_letters, open_groups
+from svckit.events.settings import BusSettings
 from svckit.settings import describe
 
 NAME = "svckit.groups"
@@ -21,14 +20,14 @@ NAME = "svckit.groups"
 def main(arguments: Sequence[str] | None = None) -> int:
     parsed = _parser().parse_args(arguments)
 
-    async def work(bus: RedisBus, settings: BusSettings) -> None:
-        groups, letters = RedisGroups(bus), RedisDeadLetters(bus)
-        if parsed.command == "list":
-            await _list(groups, letters)
-        elif parsed.group in settings.expected_groups():
-            raise Refused(f"{parsed.group} is in BUS_GROUPS: take it out, here and everywhere")
-        else:
-            await _retire(groups, letters, parsed.group, is_sure=parsed.yes)
+    async def work(settings: BusSettings) -> None:
+        async with open_groups(settings) as groups, open_dead_letters(settings) as letters:
+            if parsed.command == "list":
+                await _list(groups, letters)
+            elif parsed.group in settings.expected_groups():
+                raise Refused(f"{parsed.group} is in BUS_GROUPS: take it out, here and everywhere")
+            else:
+                await _retire(groups, letters, parsed.group, is_sure=parsed.yes)
 
     return run_command(NAME, os.environ, work)
 

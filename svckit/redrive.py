@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 
 from svckit.events.bus import DeadLetter, DeadLetters
 from svckit.events.command import run_command
-from svckit.events.redis.bus import BusSettings, RedisBus
-from svckit.events.redis.dead_letters import RedisDeadLetters
+from svckit.events.engine import open_dead_letters
+from svckit.events.settings import BusSettings
 from svckit.settings import describe
 
 NAME = "svckit.redrive"
@@ -20,17 +20,17 @@ NAME = "svckit.redrive"
 def main(arguments: Sequence[str] | None = None) -> int:
     parsed = _parser().parse_args(arguments)
 
-    async def work(bus: RedisBus, _: BusSettings) -> None:
-        letters = RedisDeadLetters(bus)
-        chosen = await _choose(
-            letters, parsed.group, parsed.limit, with_event=parsed.command == "redrive"
-        )
-        if parsed.command == "list":
-            sys.stdout.writelines(_line(letter) for letter in chosen)
-        elif parsed.command == "redrive":
-            sys.stdout.write(f"put back: {await letters.redrive(chosen)}\n")
-        else:
-            sys.stdout.write(f"dropped: {await letters.drop(chosen)}\n")
+    async def work(settings: BusSettings) -> None:
+        async with open_dead_letters(settings) as letters:
+            chosen = await _choose(
+                letters, parsed.group, parsed.limit, with_event=parsed.command == "redrive"
+            )
+            if parsed.command == "list":
+                sys.stdout.writelines(_line(letter) for letter in chosen)
+            elif parsed.command == "redrive":
+                sys.stdout.write(f"put back: {await letters.redrive(chosen)}\n")
+            else:
+                sys.stdout.write(f"dropped: {await letters.drop(chosen)}\n")
 
     return run_command(NAME, os.environ, work)
 

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from svckit.errors import DomainError, InvalidArgument
-from svckit.events.redis.publisher import open_publisher
+from svckit.events.engine import open_publisher
 from svckit.logs import configure_logs
 from svckit.program import parser_of, run_with_settings, serve
 from user_svc.app import NAME, open_app, run

@@ -13,7 +13,7 @@ from svckit.auth.keys import SigningKeys, StaticKeys
 from svckit.auth.revocations import Revocations
 from svckit.auth.tokens import TokenVerifier, UserTokenSigner
 from svckit.events.bus import Publisher
-from svckit.events.redis.publisher import open_publisher
+from svckit.events.engine import open_publisher
 from svckit.events.relay import Relay
 from svckit.migration_files import Component, migrate_when_there
 from svckit.page_tokens import PageTokens

@@ -13,11 +13,10 @@ from bench.tools.measure import Measure, Site
 from bench.tools.stack import bench_folder, durable
 from devstack import valkey
 from svckit.events.bus import BusEvent, Fence, Handler
+from svckit.events.engine import make_consumer, open_publisher
 from svckit.events.outbox import OutboxRecord
-from svckit.events.redis.bus import BusSettings
-from svckit.events.redis.consumer import RedisConsumer
-from svckit.events.redis.publisher import RedisPublisher
 from svckit.events.relay import Relay
+from svckit.events.settings import BusSettings
 from svckit.ids import new_id
 from svckit.postgres.client import Database, PostgresSettings, open_database
 from svckit.postgres.outbox import PostgresOutbox, append
@@ -34,8 +33,11 @@ AGED_EVENTS_PER_S = 500
 async def relay_events(site: Site) -> list[Measure]:
     """One relay, from PostgreSQL to the bus, with all the events there before it starts."""
     rates = []
-    async with bus() as settings, database(site) as outbox:
-        publisher = RedisPublisher(settings)
+    async with (
+        bus() as settings,
+        database(site) as outbox,
+        open_publisher(settings) as publisher,
+    ):
         relay = Relay(PostgresOutbox(outbox), publisher)
         for _ in range(site.rounds):
             for _ in range(RELAYED_EVENTS // APPEND_EVENTS):
@@ -46,7 +48,6 @@ async def relay_events(site: Site) -> list[Measure]:
                 pass
             rates.append(RELAYED_EVENTS / (time.perf_counter() - started_s))
             assert await outbox.fetchval("SELECT bool_and(published_at IS NOT NULL) FROM outbox")
-        await publisher.close()
     return [Measure("bus.relayed_per_s", "events/s", rates, at_least=5_000)]
 
 
@@ -54,14 +55,13 @@ async def consume_events(site: Site) -> list[Measure]:
     """One consumer with a handler that does nothing, with all the events there before it starts."""
     rates = []
     async with bus() as settings:
-        publisher = RedisPublisher(settings)
-        await publisher.epoch()
-        for _ in range(CONSUMED_EVENTS // APPEND_EVENTS):
-            await publisher.publish([event() for _ in range(APPEND_EVENTS)])
-        await publisher.close()
+        async with open_publisher(settings) as publisher:
+            await publisher.epoch()
+            for _ in range(CONSUMED_EVENTS // APPEND_EVENTS):
+                await publisher.publish([event() for _ in range(APPEND_EVENTS)])
         for group in range(site.rounds):
             counter = Counter(CONSUMED_EVENTS)
-            async with in_background(RedisConsumer(settings, f"group-{group}", counter).run()):
+            async with in_background(make_consumer(settings, f"group-{group}", counter).run()):
                 await counter.is_complete.wait()
             rates.append(CONSUMED_EVENTS / (counter.last_s - counter.first_s))
     return [Measure("bus.consumed_per_s", "events/s", rates, at_least=10_000)]
@@ -71,8 +71,12 @@ async def age_of_events(site: Site) -> list[Measure]:
     """From before the transaction that writes an event until its handler has it."""
     events = int(site.seconds * AGED_EVENTS_PER_S)
     p50s, p99s = [], []
-    async with bus() as settings, database(site) as outbox:
-        publisher, counter = RedisPublisher(settings), Counter(events)
+    async with (
+        bus() as settings,
+        database(site) as outbox,
+        open_publisher(settings) as publisher,
+    ):
+        counter = Counter(events)
         relay = Relay(PostgresOutbox(outbox), publisher)
 
         async def write() -> None:
@@ -80,7 +84,7 @@ async def age_of_events(site: Site) -> list[Measure]:
                 await append(connection, [event()])
             relay.nudge()
 
-        async with in_background(relay.run(), RedisConsumer(settings, "age", counter).run()):
+        async with in_background(relay.run(), make_consumer(settings, "age", counter).run()):
             for _ in range(1 + site.rounds):
                 counter.start_over()
                 started_s = time.perf_counter()
@@ -93,7 +97,6 @@ async def age_of_events(site: Site) -> list[Measure]:
                 cuts = statistics.quantiles(counter.ages_ms, n=100)
                 p50s.append(cuts[49])
                 p99s.append(cuts[98])
-        await publisher.close()
     # The first round has warmed up what the others use.
     return [
         Measure("bus.age_p50", "ms", p50s[1:]),

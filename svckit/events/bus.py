@@ -75,6 +75,10 @@ class Fenced(Exception):
         self.newest_token = newest_token
 
 
+class BusMismatch(Exception):
+    """The bus is not as it must be, or not as the settings say."""
+
+
 class Undecodable(Exception):
     """An event that cannot be understood, now or later; a handler may raise it too."""
 

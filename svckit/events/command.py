@@ -1,14 +1,15 @@
-"""Around a command for who looks after the bus: its settings, its connection, how it ends."""
+"""Around a command for those who look after the bus: its settings, and how it ends."""
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 
 from svckit.errors import Unavailable
-from svckit.events.redis.bus import BusMismatch, BusSettings, RedisBus
+from svckit.events.bus import BusMismatch
+from svckit.events.settings import BusSettings
 from svckit.settings import SettingsError, load
 
-Work = Callable[[RedisBus, BusSettings], Awaitable[None]]
+Work = Callable[[BusSettings], Coroutine[None, None, None]]
 
 
 class Refused(Exception):
@@ -18,7 +19,7 @@ class Refused(Exception):
 def run_command(name: str, environment: Mapping[str, str], work: Work) -> int:
     """Returns the exit code; what an operator can mend is told in a line, without a traceback."""
     try:
-        asyncio.run(_run(load(BusSettings, environment), work))
+        asyncio.run(work(load(BusSettings, environment)))
     except (SettingsError, BusMismatch) as error:
         sys.stderr.write(f"{name}: {error}\n")
         return 2
@@ -29,11 +30,3 @@ def run_command(name: str, environment: Mapping[str, str], work: Work) -> int:
         sys.stderr.write(f"{name}: the bus does not answer\n")
         return 1
     return 0
-
-
-async def _run(settings: BusSettings, work: Work) -> None:
-    bus = RedisBus(settings)
-    try:
-        await work(bus, settings)
-    finally:
-        await bus.close()

@@ -48,6 +48,18 @@ class DeliverySettings:
     backoff_max_s: float = 5.0
 
 
+@dataclass(frozen=True, slots=True)
+class ConsumerSettings:
+    """Others take over within `lease_ttl_s + lease_renew_s` when a member dies."""
+
+    delivery: DeliverySettings = field(default_factory=DeliverySettings)
+    lease_ttl_s: float = 5.0
+    lease_renew_s: float = 1.5
+    acknowledge_every_s: float = 0.02
+    backoff_min_s: float = 0.1
+    backoff_max_s: float = 2.0
+
+
 @dataclass(slots=True)
 class Delivery:
     """What stands at a place: an event, something that cannot be read, or nothing for us."""

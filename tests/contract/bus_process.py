@@ -16,8 +16,9 @@ from contextlib import suppress
 from redis.asyncio import Redis
 
 from svckit.events.bus import BusEvent, Fence, Fenced, Handler, Position
-from svckit.events.redis.consumer import ConsumerSettings, RedisConsumer
-from tests.contract.redis_engine import SHORT_LEASES, RedisEngine
+from svckit.events.delivery import ConsumerSettings
+from svckit.events.redis.consumer import RedisConsumer, StreamSettings
+from tests.contract.redis_engine import QUICK_STREAMS, SHORT_LEASES, RedisEngine
 
 GROUP = "group"
 STAYS_AT_EVENT = 20
@@ -84,10 +85,13 @@ async def main(
     engine: str, url: str, prefix: str, leases: str, effects_url: str, key: str, step: str
 ) -> None:
     assert engine == "redis"
-    settings = SHORT_LEASES if leases == "short" else ConsumerSettings()
+    settings, streams = ConsumerSettings(), StreamSettings()
+    if leases == "short":
+        settings, streams = SHORT_LEASES, QUICK_STREAMS
     async with Redis.from_url(effects_url) as redis:
         handler = Effects(redis, key, step)
-        consumer = RedisConsumer(RedisEngine(url, prefix).settings(), GROUP, handler, settings)
+        bus = RedisEngine(url, prefix).settings()
+        consumer = RedisConsumer(bus, GROUP, handler, settings, streams)
         running = asyncio.create_task(consumer.run())
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, running.cancel)
         with suppress(asyncio.CancelledError):

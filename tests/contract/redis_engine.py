@@ -2,22 +2,22 @@
 
 import uuid
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field, replace
 
 from svckit.events.bus import BatchHandler, Handler
-from svckit.events.delivery import DeliverySettings
-from svckit.events.redis.bus import BusSettings, RedisBus
-from svckit.events.redis.consumer import ConsumerSettings, RedisConsumer
+from svckit.events.delivery import ConsumerSettings, DeliverySettings
+from svckit.events.redis.bus import RedisBus
+from svckit.events.redis.consumer import RedisConsumer, StreamSettings
 from svckit.events.redis.dead_letters import RedisDeadLetters
 from svckit.events.redis.groups import RedisGroups
 from svckit.events.redis.publisher import RedisPublisher
+from svckit.events.settings import BusSettings
 from svckit.settings import Secret
 from tests.contract.bus_engine import PARTITIONS
 
-QUICK = ConsumerSettings(
-    lease_renew_s=0.1, trim_every_s=0.02, backoff_min_s=0.01, backoff_max_s=0.05
-)
+QUICK = ConsumerSettings(lease_renew_s=0.1, backoff_min_s=0.01, backoff_max_s=0.05)
+QUICK_STREAMS = StreamSettings(trim_every_s=0.02)
 SHORT_LEASES = replace(QUICK, lease_ttl_s=1.0)
 
 
@@ -44,17 +44,14 @@ class RedisEngine:
 
     @asynccontextmanager
     async def publisher(self) -> AsyncIterator[RedisPublisher]:
-        publisher = RedisPublisher(self.settings())
-        try:
+        async with aclosing(RedisPublisher(self.settings())) as publisher:
             yield publisher
-        finally:
-            await publisher.close()
 
     def consumer(
         self, group: str, handler: Handler | BatchHandler, delivery: DeliverySettings
     ) -> RedisConsumer:
         settings = replace(QUICK, delivery=delivery)
-        return RedisConsumer(self.settings(), group, handler, settings)
+        return RedisConsumer(self.settings(), group, handler, settings, QUICK_STREAMS)
 
     def dead_letters(self) -> RedisDeadLetters:
         return RedisDeadLetters(self.bus())
@@ -86,4 +83,4 @@ class RedisEngine:
 
     async def close(self) -> None:
         for bus in self.opened:
-            await bus.close()
+            await bus.aclose()

@@ -8,8 +8,8 @@ from typing import cast
 import pytest
 
 from devstack.stores import throwaway
-from svckit.events.bus import BusEvent, GroupState, Undecodable
-from svckit.events.redis.bus import START, BusMismatch, Lease, RedisBus, decode, place_of
+from svckit.events.bus import BusEvent, BusMismatch, GroupState, Undecodable
+from svckit.events.redis.bus import START, Lease, RedisBus, decode, place_of
 from svckit.events.redis.consumer import RedisConsumer
 from tests.clock import ManualClock
 from tests.contract.bus_crash_suite import BusCrashSuite, BusFrozenSuite
@@ -24,7 +24,7 @@ from tests.contract.bus_engine import (
 )
 from tests.contract.bus_failure_suite import BusFailureSuite, BusMemorySuite
 from tests.contract.bus_suite import BusSuite
-from tests.contract.redis_engine import QUICK, RedisEngine
+from tests.contract.redis_engine import QUICK, QUICK_STREAMS, RedisEngine
 from tests.polling import until
 from tests.stacks.redis_servers import SERVERS, server_named
 
@@ -224,7 +224,7 @@ class TestRedisLeases:
 
         handler = Recorder(freeze)
         await bus.publish(epoch, [record("lane", 1), record("lane", 2)])
-        consumer = RedisConsumer(engine.settings(), "group", handler, QUICK, clock)
+        consumer = RedisConsumer(engine.settings(), "group", handler, QUICK, QUICK_STREAMS, clock)
         async with running(consumer):
             await until(lambda: len(tokens) == 2)
         assert tokens[b"2"] > tokens[b"1"]

@@ -22,12 +22,12 @@ from devstack import valkey
 from devstack.servers import free_port, launch, stop
 from devstack.store import Place
 from svckit.events.bus import BusEvent, Fence, Handler
-from svckit.events.delivery import DeliverySettings
+from svckit.events.delivery import ConsumerSettings, DeliverySettings
 from svckit.events.outbox import OutboxRecord
-from svckit.events.redis.bus import BusSettings
-from svckit.events.redis.consumer import ConsumerSettings, RedisConsumer
+from svckit.events.redis.consumer import RedisConsumer, StreamSettings
 from svckit.events.redis.publisher import RedisPublisher
 from svckit.events.relay import Relay, RelaySettings
+from svckit.events.settings import BusSettings
 from svckit.ids import new_id
 from svckit.postgres.client import Database, PostgresSettings, open_database
 from svckit.postgres.migrations import migrate
@@ -41,9 +41,8 @@ LOSSES = 2
 BEHIND_EVENTS = 200  # on the bus and not yet handled when it is lost
 # Nothing is published again only for safety: it would hide what is not known to be lost.
 RELAY = RelaySettings(lease_ttl_s=1.0, lease_renew_s=0.2, publish_timeout_s=0.8, republish_s=0.0)
-CONSUMER = ConsumerSettings(
-    DeliverySettings(events_max=20), lease_ttl_s=1.0, lease_renew_s=0.2, trim_every_s=0.5
-)
+CONSUMER = ConsumerSettings(DeliverySettings(events_max=20), lease_ttl_s=1.0, lease_renew_s=0.2)
+STREAMS = StreamSettings(trim_every_s=0.5)
 
 
 class BusServer:
@@ -159,7 +158,7 @@ async def test_nothing_is_lost_when_the_bus_loses_its_memory_under_load(
     publisher = RedisPublisher(settings)
     relay = Relay(PostgresOutbox(database), publisher, RELAY)
     handler, writers = GatedHandler(), Writers(database, relay.nudge)
-    consumer = RedisConsumer(settings, "group", handler, CONSUMER)
+    consumer = RedisConsumer(settings, "group", handler, CONSUMER, STREAMS)
 
     async def on_the_bus_only() -> set[UUID]:
         rows = await database.fetch("SELECT id FROM outbox WHERE published_at IS NOT NULL")
@@ -180,5 +179,5 @@ async def test_nothing_is_lost_when_the_bus_loses_its_memory_under_load(
                 handler.gate.set()
                 await until(partial(lost.issubset, handler.handled), timeout_s=20)
         await until(partial(writers.committed.issubset, handler.handled), timeout_s=20)
-    await publisher.close()
+    await publisher.aclose()
     print(f"{len(writers.committed)} committed, all handled")  # noqa: T201

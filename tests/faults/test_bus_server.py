@@ -7,8 +7,7 @@ from redis.asyncio import Redis
 
 from devstack.stores import throwaway
 from svckit.errors import Unavailable
-from svckit.events.bus import BusEvent, Undecodable
-from svckit.events.redis.bus import BusMismatch
+from svckit.events.bus import BusEvent, BusMismatch, Undecodable
 from tests.contract.bus_engine import DELIVERY, PARTITIONS, Recorder, letters, record, running
 from tests.contract.redis_engine import RedisEngine
 from tests.polling import until

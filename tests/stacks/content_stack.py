@@ -29,7 +29,7 @@ from svckit.auth.keys import SigningKeys
 from svckit.auth.revocations import Revocations
 from svckit.auth.tokens import ServiceTokenSource
 from svckit.events.bus import BusEvent, Fence, Position
-from svckit.events.redis.publisher import RedisPublisher
+from svckit.events.engine import open_publisher
 from svckit.rpc.client import ServiceChannel
 from svckit.rpc.identity import Identity
 from svckit.rpc.server import Server
@@ -219,7 +219,8 @@ async def open_content_stack(
     clock = Clock()
     async with (
         ServiceChannel(people.address, token) as user_svc,
-        open_app(settings, user_svc, RedisPublisher(settings.bus), clock) as app,
+        open_publisher(settings.bus) as publisher,
+        open_app(settings, user_svc, publisher, clock) as app,
     ):
         identity = Identity(user_svc, settings.service_keys_file)
         keys, revocations = identity.background()

@@ -28,11 +28,12 @@ from svckit import patience
 from svckit.auth.keys import SigningKeys
 from svckit.auth.revocations import Revocations
 from svckit.auth.tokens import ServiceTokenSource
+from svckit.events.bus import Groups
+from svckit.events.delivery import ConsumerSettings
+from svckit.events.engine import make_consumer, open_groups, open_publisher
 from svckit.events.outbox import OutboxSource
-from svckit.events.redis.bus import BusSettings, RedisBus
-from svckit.events.redis.consumer import ConsumerSettings, RedisConsumer
-from svckit.events.redis.publisher import open_publisher
 from svckit.events.relay import Relay, RelaySettings
+from svckit.events.settings import BusSettings
 from svckit.mongo.outbox import MongoOutbox
 from svckit.patience import Patience
 from svckit.postgres.outbox import PostgresOutbox
@@ -115,11 +116,11 @@ class Traffic:
 
     def __init__(
         self,
-        settings: BusSettings,
+        groups: Groups,
         outboxes: Sequence[OutboxSource[Any]],
         relays: Sequence[Relay[Any]],
     ) -> None:
-        self.bus = RedisBus(settings)
+        self._groups = groups
         self._outboxes = outboxes
         self._relays = relays
 
@@ -135,12 +136,7 @@ class Traffic:
 
     async def _is_handled(self) -> bool:
         """The group is past everything that is on the bus."""
-        tails, places = [
-            cast("dict[bytes, bytes]", await self.bus.redis.hgetall(key))
-            for key in (self.bus._tails_key, self.bus._places_key)
-        ]
-        group = f"{GROUP}/".encode()
-        return all(places.get(group + number) == tail for number, tail in tails.items())
+        return any(each.name == GROUP and not each.lag for each in await self._groups.read())
 
 
 @dataclass(frozen=True)
@@ -293,12 +289,11 @@ async def _traffic(bus: BusSettings, contents: ContentStack, app: App) -> AsyncI
         for outbox in outboxes:
             publisher = await stack.enter_async_context(open_publisher(settings))
             relays.append(Relay(outbox, publisher, BUSY))
-        consumer = RedisConsumer(settings, GROUP, app.events, QUICK)
+        consumer = make_consumer(settings, GROUP, app.events, QUICK)
         for work in (*(relay.run() for relay in relays), consumer.run()):
             await stack.enter_async_context(in_background(work))
-        traffic = Traffic(settings, outboxes, relays)
-        stack.push_async_callback(traffic.bus.close)
-        yield traffic
+        groups = await stack.enter_async_context(open_groups(settings))
+        yield Traffic(groups, outboxes, relays)
 
 
 async def circle(stack: FeedStack, *names: str) -> Sequence[Reader]:

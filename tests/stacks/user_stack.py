@@ -30,7 +30,7 @@ from svckit.auth.keys import SigningKeys, StaticKeys, ensure_key_file, write_pub
 from svckit.auth.revocations import Revocations
 from svckit.auth.tokens import ServiceTokenSource, TokenVerifier
 from svckit.events.bus import Publisher
-from svckit.events.redis.publisher import RedisPublisher
+from svckit.events.engine import open_publisher
 from svckit.rpc.server import Server
 from svckit.settings import load
 from tests.stacks.rpc_server import bearer
@@ -210,7 +210,10 @@ async def open_user_stack(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(passwords, "MEMORY_KIB", 8)
         patch.setattr(passwords, "ITERATIONS", 1)
-        async with open_app(settings, publisher or RedisPublisher(settings.bus)) as app:
+        async with (
+            open_publisher(settings.bus) as nowhere,
+            open_app(settings, publisher or nowhere) as app,
+        ):
             revocations = Revocations(app.sessions.revocations)
             verifier = TokenVerifier(app.keys, StaticKeys(settings.service_keys_file), revocations)
             services = servicers(app, settings)

@@ -26,10 +26,10 @@ from redis.exceptions import RedisError
 from redis.maint_notifications import MaintNotificationsConfig
 
 from svckit.errors import Unavailable
-from svckit.events.bus import Epoch, Fence, GroupState, Undecodable, partition_of
+from svckit.events.bus import BusMismatch, Epoch, Fence, GroupState, Undecodable, partition_of
 from svckit.events.outbox import OutboxRecord
+from svckit.events.settings import BusSettings
 from svckit.ids import new_id
-from svckit.settings import Secret, setting
 
 REQUEST_TIMEOUT_S = 1.0
 DEAD_LETTERS_MAX = 100_000
@@ -44,29 +44,6 @@ START = f"{0:013d}-{0:013d}"
 
 Argument = str | bytes | int
 Entry = tuple[bytes, dict[bytes, bytes]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BusSettings:
-    """Which bus it is."""
-
-    redis_url: Secret = setting(
-        "BUS_REDIS_URL", "Redis of the event bus; must not evict, should append to disk"
-    )
-    partitions: int = setting(
-        "BUS_PARTITIONS", "fixed for the life of the bus", 16, at_least=1, at_most=1024
-    )
-    groups: str = setting(
-        "BUS_GROUPS", "for these, by commas, events are kept even before they first run", ""
-    )
-    prefix: str = "bus"  # of all keys
-
-    def expected_groups(self) -> set[str]:
-        return {name.strip() for name in self.groups.split(",")} - {""}
-
-
-class BusMismatch(Exception):
-    """The Redis of the bus is not as it must be, or not as we are set to."""
 
 
 class BusEmptied(Exception):
@@ -246,7 +223,7 @@ class RedisBus:
         """The next call connects anew: perhaps to another server, if ours is none to write to."""
         await self.redis.connection_pool.disconnect(inuse_connections=False)
 
-    async def close(self) -> None:
+    async def aclose(self) -> None:
         await self.redis.aclose()
 
     async def _run(self, script: str, keys: Sequence[str], arguments: Sequence[Argument]) -> object:

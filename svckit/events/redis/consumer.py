@@ -24,16 +24,15 @@ from redis.exceptions import RedisError
 from svckit.events.bus import BatchHandler, BusEvent, Fenced, Handler, Position, Undecodable
 from svckit.events.delivery import (
     TRANSIENT,
+    ConsumerSettings,
     Delivering,
     Delivery,
-    DeliverySettings,
     Partition,
     backoff_s,
 )
 from svckit.events.redis.bus import (
     START,
     BusEmptied,
-    BusSettings,
     DeadLettersFull,
     Entry,
     Lease,
@@ -42,6 +41,7 @@ from svckit.events.redis.bus import (
     place_of,
 )
 from svckit.events.redis.dead_letters import ONLY_GROUP
+from svckit.events.settings import BusSettings
 
 logger = logging.getLogger(__name__)
 
@@ -52,18 +52,12 @@ FORESEEN = (RedisError, OSError, TimeoutError, Fenced, BusEmptied, DeadLettersFu
 
 
 @dataclass(frozen=True, slots=True)
-class ConsumerSettings:
-    """Others take over within `lease_ttl_s + lease_renew_s` when a member dies."""
+class StreamSettings:
+    """How a member reads and trims its partitions, which are streams."""
 
-    delivery: DeliverySettings = field(default_factory=DeliverySettings)
-    lease_ttl_s: float = 5.0
-    lease_renew_s: float = 1.5
     block_s: float = 0.25
     look_again_s: float = 0.01  # at the other partitions, while one has all in hand that it may
-    acknowledge_every_s: float = 0.02
     trim_every_s: float = 30.0
-    backoff_min_s: float = 0.1
-    backoff_max_s: float = 2.0
 
 
 @dataclass(slots=True)
@@ -75,6 +69,7 @@ class _Member:
     group: str
     handler: Handler | BatchHandler
     settings: ConsumerSettings
+    streams: StreamSettings
     clock: Callable[[], float]
     name: str = field(default_factory=lambda: uuid.uuid4().hex)
     newest_token: int = 0
@@ -92,10 +87,17 @@ class RedisConsumer:
         group: str,
         handler: Handler | BatchHandler,
         settings: ConsumerSettings | None = None,
+        streams: StreamSettings | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._member = _Member(
-            RedisBus(bus), RedisBus(bus), group, handler, settings or ConsumerSettings(), clock
+            bus=RedisBus(bus),
+            reader=RedisBus(bus),
+            group=group,
+            handler=handler,
+            settings=settings or ConsumerSettings(),
+            streams=streams or StreamSettings(),
+            clock=clock,
         )
 
     async def run(self) -> None:
@@ -113,8 +115,8 @@ class RedisConsumer:
         finally:
             with suppress(Exception):  # the leases end by themselves
                 await session.leave()
-            await member.reader.close()
-            await member.bus.close()
+            await member.reader.aclose()
+            await member.bus.aclose()
 
     async def ping(self) -> None:
         await self._member.bus.ping()
@@ -152,6 +154,7 @@ class _Session:
         self._bus = member.bus
         self._group = member.group
         self._settings = member.settings
+        self._streams = member.streams
         self._epoch = ""
         self._partitions: dict[int, Partition] = {}
         self._lease_until_s = 0.0
@@ -246,16 +249,16 @@ class _Session:
 
     async def _read(self) -> None:
         """What has room is read, and waited for while all have."""
-        settings = self._settings
+        streams = self._streams
         while True:
             self._readable.clear()
             ours = [each for each in self._partitions.values() if each.is_ready]
             free = [each for each in ours if self._has_room(each)]
             if free and len(free) == len(ours):
-                await self._read_from(free, settings.block_s)
+                await self._read_from(free, streams.block_s)
             elif not free or not await self._read_from(free, block_s=0):
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(settings.look_again_s if free else None):
+                    async with asyncio.timeout(streams.look_again_s if free else None):
                         await self._readable.wait()
 
     def _events_max(self) -> int:
@@ -335,7 +338,7 @@ class _Session:
     async def _keep_trimming(self) -> None:
         """Not at once: in a memory that is new, all groups shall have come back first."""
         while True:
-            await asyncio.sleep(self._settings.trim_every_s)
+            await asyncio.sleep(self._streams.trim_every_s)
             await self._bus.trim(self._epoch, list(self._partitions))
 
     async def leave(self) -> None:

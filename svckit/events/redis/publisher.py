@@ -1,7 +1,7 @@
 """Events into the Redis bus, over one connection that is never made again in silence."""
 
-from collections.abc import AsyncGenerator, Generator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -9,7 +9,8 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from svckit.errors import Unavailable
 from svckit.events.bus import Epoch
 from svckit.events.outbox import OutboxRecord
-from svckit.events.redis.bus import BusSettings, RedisBus, bus_errors, connect
+from svckit.events.redis.bus import RedisBus, bus_errors, connect
+from svckit.events.settings import BusSettings
 
 
 class RedisPublisher:
@@ -34,8 +35,8 @@ class RedisPublisher:
             self._epoch = epoch.name
             return epoch
 
-    async def close(self) -> None:
-        await self._bus.close()
+    async def aclose(self) -> None:
+        await self._bus.aclose()
 
     @contextmanager
     def _noticing_loss(self) -> Generator[None]:
@@ -51,13 +52,3 @@ class RedisPublisher:
         if self._epoch is not None:
             raise RedisConnectionError("the connection was lost")
         await connection.on_connect()
-
-
-@asynccontextmanager
-async def open_publisher(settings: BusSettings) -> AsyncGenerator[RedisPublisher]:
-    """For as long as the block lasts; opening does not connect."""
-    publisher = RedisPublisher(settings)
-    try:
-        yield publisher
-    finally:
-        await publisher.close()

@@ -28,8 +28,7 @@ from feed_svc.app import App, open_app, servicers
 from feed_svc.settings import Settings
 from svckit.auth.keys import SigningKeys
 from svckit.auth.tokens import ServiceTokenSource
-from svckit.events.redis.consumer import RedisConsumer
-from svckit.events.redis.publisher import open_publisher
+from svckit.events.engine import make_consumer, open_publisher
 from svckit.events.relay import Relay
 from svckit.rpc.client import ServiceChannel
 from svckit.rpc.identity import Identity
@@ -128,7 +127,7 @@ async def open_system(stores: Stores, folder: Path) -> AsyncIterator[System]:
         for work in (
             people.app.maintenance.run(),
             *(relay.run() for relay in relays),
-            RedisConsumer(settings.bus, CONTENT_GROUP, contents.app.people_events, HASTY).run(),
+            make_consumer(settings.bus, CONTENT_GROUP, contents.app.people_events, HASTY).run(),
             *identity.background(),
             server.watch_health(),
         ):

@@ -20,16 +20,16 @@ from content_svc import clients
 from content_svc.consumer import GROUP, PeopleEvents
 from svckit.errors import DomainError, Unavailable
 from svckit.events.bus import BusEvent, Fence, Handler
+from svckit.events.engine import open_publisher
 from svckit.events.envelope import decoded
 from svckit.events.outbox import OutboxSource
-from svckit.events.redis.bus import BusSettings
 from svckit.events.redis.consumer import RedisConsumer
-from svckit.events.redis.publisher import open_publisher
 from svckit.events.relay import Relay, RelaySettings
+from svckit.events.settings import BusSettings
 from svckit.mongo.client import Transaction
 from svckit.mongo.outbox import MongoOutbox
 from svckit.settings import Secret
-from tests.oracle.shared.workers import ASK_AGAIN_S, HASTY
+from tests.oracle.shared.workers import ASK_AGAIN_S, HASTY, HASTY_STREAMS
 from tests.polling import until
 from tests.stacks.content_stack import ContentStack, open_content_stack
 from tests.stacks.feed_stack import AgeClock
@@ -164,9 +164,9 @@ class System:
             outbox = MongoOutbox(self.contents.app.mongo)
             return Process(_relay(outbox, self.bus), outbox, "release_lease")
         if which == "readers":
-            consumer = RedisConsumer(self.bus, READERS_GROUP, self.arrivals, HASTY)
+            consumer = RedisConsumer(self.bus, READERS_GROUP, self.arrivals, HASTY, HASTY_STREAMS)
         else:
-            consumer = RedisConsumer(self.bus, GROUP, self.leavers, HASTY)
+            consumer = RedisConsumer(self.bus, GROUP, self.leavers, HASTY, HASTY_STREAMS)
         leaves = ("acknowledge", "release", "leave")
         return Process(consumer.run(), consumer._member.bus, *leaves)
 

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import Self, cast
 
-from svckit.events.redis.bus import START, BusSettings, Entry, RedisBus, decode, place_of
+from svckit.events.redis.bus import START, Entry, RedisBus, decode, place_of
+from svckit.events.settings import BusSettings
 
 
 class BusTricks:
@@ -68,4 +69,4 @@ class BusTricks:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        await self._bus.close()
+        await self._bus.aclose()

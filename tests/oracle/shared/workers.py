@@ -22,9 +22,9 @@ from feed_svc.engine_store import Command
 from feed_svc.model import UserId
 from feed_svc.settings import Settings
 from feed_svc.store import FeedRedis
-from svckit.events.delivery import DeliverySettings
-from svckit.events.redis.bus import BusSettings
-from svckit.events.redis.consumer import ConsumerSettings, RedisConsumer
+from svckit.events.delivery import ConsumerSettings, DeliverySettings
+from svckit.events.redis.consumer import RedisConsumer, StreamSettings
+from svckit.events.settings import BusSettings
 from svckit.rpc.client import ServiceChannel
 
 WORKERS_MAX = 3
@@ -36,11 +36,11 @@ HASTY = ConsumerSettings(
     delivery=DeliverySettings(backoff_min_s=0.01, backoff_max_s=0.1),
     lease_ttl_s=0.5,
     lease_renew_s=0.1,
-    block_s=0.1,
     acknowledge_every_s=0.005,
     backoff_min_s=0.01,
     backoff_max_s=0.1,
 )
+HASTY_STREAMS = StreamSettings(block_s=0.1)
 
 
 @dataclass
@@ -138,7 +138,9 @@ class Worker:
 
     def __init__(self, app: App, bus: BusSettings, slowness: Slowness) -> None:
         self._gate = Gate()
-        self._consumer = RedisConsumer(bus, GROUP, app.events, HASTY, self._gate.clock)
+        self._consumer = RedisConsumer(
+            bus, GROUP, app.events, HASTY, HASTY_STREAMS, self._gate.clock
+        )
         self._bus = self._consumer._member.bus
         slowness.slow_down(app.redis)
         names = ("hold", "acknowledge", "release", "set_aside")
