@@ -11,7 +11,7 @@ import asyncio
 import importlib
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib.resources import files
 
 import grpc
@@ -22,7 +22,29 @@ from google.protobuf.message import Message
 
 from svckit.rpc.status import rich_status
 
+NAME = "svckit.call"
 TIMEOUT_S = 10.0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    methods = contract_methods()
+    parser = _parser(methods)
+    parsed = parser.parse_args(arguments)
+    method = methods.get(parsed.method)
+    if method is None:
+        parser.error(f"there is no rpc {parsed.method}; --help lists all")
+    try:
+        message = message_factory.GetMessageClass(method.input_type)()
+        request = json_format.Parse(parsed.request, message)
+        asyncio.run(call(parsed.target, method, request, parsed.token))
+    except BrokenPipeError:
+        return 1  # the reader of the output has seen enough
+    except json_format.ParseError as error:
+        parser.error(str(error))
+    except grpc.aio.AioRpcError as error:
+        sys.stderr.write(_explain(error) + "\n")
+        return 1
+    return 0
 
 
 def contract_methods() -> dict[str, MethodDescriptor]:
@@ -73,10 +95,9 @@ def _explain(error: grpc.aio.AioRpcError) -> str:
     return "\n".join(lines)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    methods = contract_methods()
+def _parser(methods: Iterable[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m svckit.call",
+        prog=f"python -m {NAME}",
         description="Calls an rpc with a JSON request and prints the JSON answer.",
         epilog="rpcs:\n" + "\n".join(f"  {name}" for name in methods),
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -85,22 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("method", metavar="SERVICE/METHOD", help="such as AuthService/SignUp")
     parser.add_argument("request", metavar="JSON", nargs="?", default="{}", help="default: {}")
     parser.add_argument("--token", help="an access token")
-    parsed = parser.parse_args(arguments)
-    method = methods.get(parsed.method)
-    if method is None:
-        parser.error(f"there is no rpc {parsed.method}; --help lists all")
-    try:
-        message = message_factory.GetMessageClass(method.input_type)()
-        request = json_format.Parse(parsed.request, message)
-        asyncio.run(call(parsed.target, method, request, parsed.token))
-    except BrokenPipeError:
-        return 1  # whoever read along has seen enough
-    except json_format.ParseError as error:
-        parser.error(str(error))
-    except grpc.aio.AioRpcError as error:
-        sys.stderr.write(_explain(error) + "\n")
-        return 1
-    return 0
+    return parser
 
 
 if __name__ == "__main__":

@@ -1,15 +1,26 @@
-"""Is a program well? `python -m svckit.health localhost:50051` ends with 0 when it serves.
+"""Tells whether a program is well: see `python -m svckit.health --help`."""
 
-With `http` before the address it is asked over HTTP (`/readyz`), else over gRPC.
-"""
-
+import argparse
 import asyncio
 import sys
+from collections.abc import Sequence
 
 import grpc
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
+NAME = "svckit.health"
 TIMEOUT_S = 2.0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parsed = _parser().parse_args(arguments)
+    check = require_ready if parsed.protocol == "http" else require_serving
+    try:
+        asyncio.run(check(parsed.address))
+    except (OSError, grpc.aio.AioRpcError) as error:
+        sys.stderr.write(f"{NAME}: {error}\n")
+        return 1
+    return 0
 
 
 async def require_serving(target: str) -> None:
@@ -39,9 +50,21 @@ async def require_ready(target: str) -> None:
         raise ConnectionError(f"/readyz says {status.decode(errors='replace').strip()}")
 
 
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=f"python -m {NAME}",
+        description="Ends with 0 when the program at an address serves, with 1 when it does not.",
+    )
+    parser.add_argument(
+        "protocol",
+        nargs="?",
+        choices=("grpc", "http"),
+        default="grpc",
+        help="how it is asked: by gRPC's health service (default), or by /readyz",
+    )
+    parser.add_argument("address", metavar="HOST:PORT")
+    return parser
+
+
 if __name__ == "__main__":
-    *over, address = sys.argv[1:]
-    try:
-        asyncio.run((require_ready if over == ["http"] else require_serving)(address))
-    except (OSError, grpc.aio.AioRpcError) as error:
-        sys.exit(str(error))
+    sys.exit(main())

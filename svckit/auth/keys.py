@@ -5,7 +5,6 @@ rotate without a refused token: `add` a key, wait until everybody has fetched it
 until the last token of the old key has expired, `remove` the old one.
 """
 
-import argparse
 import base64
 import contextlib
 import json
@@ -13,10 +12,9 @@ import logging
 import os
 import re
 import secrets
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -74,7 +72,12 @@ _ParseKey = Callable[[Mapping[str, object]], _K]
 def make_key(kid: str | None = None) -> SigningKey:
     """Make a key; without a `kid` it is named by the day and 32 random bits."""
     private = Ed25519PrivateKey.generate()
-    return SigningKey(_checked_kid(kid or _dated_kid("")), private.public_key(), private)
+    return SigningKey(_checked_kid(kid or dated_kid("")), private.public_key(), private)
+
+
+def dated_kid(prefix: str) -> str:
+    """A new key id: the day and 32 random bits behind the prefix."""
+    return f"{prefix}{datetime.now(UTC):%Y%m%d}-{secrets.token_hex(4)}"
 
 
 def public_set(keys: Iterable[VerifyingKey]) -> JwkSet:
@@ -149,21 +152,32 @@ class SigningKeys(_KeyFile[SigningKey]):
         return public_set(self.keys().values())
 
 
+def read_private(path: Path) -> dict[str, SigningKey]:
+    """The keys of a private file by their ids, the one that signs first."""
+    return _read(path, _signing_key)
+
+
+def write_private(path: Path, keys: Iterable[SigningKey], *, create: bool = False) -> None:
+    """Replaces the file at once; with `create` only if there is none."""
+    _write(path, {"keys": [key.private_jwk() for key in keys]}, _PRIVATE_MODE, create=create)
+
+
 def ensure_key_file(path: Path, kid_prefix: str) -> None:
     """Make the file with one key if it is not there; of several at once one wins, none is lost."""
     if not path.exists():
         with contextlib.suppress(KeyFileExistsError):
-            _write_private(path, [make_key(_dated_kid(kid_prefix))], create=True)
+            write_private(path, [make_key(dated_kid(kid_prefix))], create=True)
 
 
 def write_public_set(private_paths: Iterable[Path], out_path: Path) -> None:
-    _write(out_path, _merged_public_set(private_paths), _PUBLIC_MODE)
+    _write(out_path, merged_public_set(private_paths), _PUBLIC_MODE)
 
 
-def _merged_public_set(private_paths: Iterable[Path]) -> JwkSet:
+def merged_public_set(private_paths: Iterable[Path]) -> JwkSet:
+    """The public parts of all these files; refuses a key id that stands in two of them."""
     merged: dict[str, SigningKey] = {}
     for path in private_paths:
-        keys = _read(path, _signing_key)
+        keys = read_private(path)
         if doubles := merged.keys() & keys.keys():
             raise KeyFileError(f"{path}: key id {min(doubles)} stands in an earlier file too")
         merged |= keys
@@ -213,10 +227,6 @@ def _checked_kid(kid: object) -> str:
     return kid
 
 
-def _dated_kid(prefix: str) -> str:
-    return f"{prefix}{datetime.now(UTC):%Y%m%d}-{secrets.token_hex(4)}"
-
-
 def _key_bytes(jwk: Mapping[str, object], name: str, kid: str) -> bytes:
     text = jwk.get(name)
     if not isinstance(text, str):
@@ -245,12 +255,8 @@ def _read(path: Path, parse_key: _ParseKey[_K]) -> dict[str, _K]:
         raise KeyFileError(f"{path}: {error}") from error
 
 
-def _write_private(path: Path, keys: Iterable[SigningKey], *, create: bool = False) -> None:
-    _write(path, {"keys": [key.private_jwk() for key in keys]}, _PRIVATE_MODE, create=create)
-
-
 def _write(path: Path, keys: JwkSet, mode: int, *, create: bool = False) -> None:
-    """Replace the file at once, never half of it; with `create` only if there is none."""
+    """Never half of it."""
     try:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
@@ -270,86 +276,3 @@ def _write(path: Path, keys: JwkSet, mode: int, *, create: bool = False) -> None
         raise KeyFileExistsError(f"{path}: is there already") from error
     except OSError as error:
         raise KeyFileError(f"{path}: {error.strerror}") from error
-
-
-def _new(arguments: argparse.Namespace) -> None:
-    _write_private(arguments.file, [make_key(arguments.kid)], create=True)
-
-
-def _add(arguments: argparse.Namespace) -> None:
-    keys = _read(arguments.file, _signing_key)
-    prefix = next(iter(keys)).rpartition(".")
-    key = make_key(arguments.kid or _dated_kid(prefix[0] + prefix[1]))
-    if key.kid in keys:
-        raise KeyFileError(f"{arguments.file}: there is a key {key.kid} already")
-    _write_private(arguments.file, [*keys.values(), key])
-
-
-def _promote(arguments: argparse.Namespace) -> None:
-    keys = _read(arguments.file, _signing_key)
-    promoted = _take(keys, arguments)
-    _write_private(arguments.file, [promoted, *keys.values()])
-
-
-def _remove(arguments: argparse.Namespace) -> None:
-    keys = _read(arguments.file, _signing_key)
-    if next(iter(keys)) == arguments.kid:
-        raise KeyFileError(f"{arguments.file}: {arguments.kid} signs: promote another one first")
-    _take(keys, arguments)
-    _write_private(arguments.file, keys.values())
-
-
-def _take(keys: dict[str, SigningKey], arguments: argparse.Namespace) -> SigningKey:
-    if arguments.kid not in keys:
-        raise KeyFileError(f"{arguments.file}: no key {arguments.kid}, only {', '.join(keys)}")
-    return keys.pop(arguments.kid)
-
-
-def _public(arguments: argparse.Namespace) -> None:
-    json.dump(_merged_public_set(arguments.files), sys.stdout, indent=2)
-    sys.stdout.write("\n")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m svckit.keys",
-        description="Make and rotate the Ed25519 keys that sign tokens (JWK sets in files).",
-    )
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-
-    def command(
-        name: str, run: Callable[[argparse.Namespace], None], text: str
-    ) -> argparse.ArgumentParser:
-        added = commands.add_parser(name, help=text, description=text)
-        added.set_defaults(run=run)
-        return added
-
-    kid_help = "key id; of a service's key: <service>.<anything>. Default: day and random"
-    new = command("new", _new, "Make a file with one new key.")
-    add = command("add", _add, "Append a new key: it verifies, and does not sign yet.")
-    promote = command("promote", _promote, "Move a key to the front: it signs from now on.")
-    remove = command("remove", _remove, "Remove a key that no longer signs.")
-    public = command("public", _public, "Print the public keys of private files as one JWK set.")
-    for one in (new, add, promote, remove):
-        one.add_argument("file", type=Path, metavar="FILE")
-    for one in (new, add):
-        one.add_argument("--kid", help=kid_help)
-    for one in (promote, remove):
-        one.add_argument("kid", metavar="KID")
-    public.add_argument("files", type=Path, nargs="+", metavar="FILE")
-    return parser
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; return 1 with one line on standard error if it cannot be done."""
-    parsed = _parser().parse_args(arguments)
-    try:
-        parsed.run(parsed)
-    except KeyFileError as error:
-        sys.stderr.write(f"{error}\n")
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

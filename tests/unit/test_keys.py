@@ -11,11 +11,11 @@ from svckit.auth.keys import (
     SigningKeys,
     StaticKeys,
     ensure_key_file,
-    main,
     make_key,
     parse_public_set,
     write_public_set,
 )
+from svckit.keys import main
 from tests.clock import ManualClock
 
 
@@ -143,7 +143,7 @@ def test_a_command_that_cannot_be_done_says_so_in_one_line(path, capsys, argumen
 
 def test_the_program_prints_public_keys_and_help(path):
     def run(*arguments):
-        command = [sys.executable, "-m", "svckit.auth.keys", *arguments]
+        command = [sys.executable, "-m", "svckit.keys", *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
     run("new", str(path))

@@ -9,7 +9,7 @@ import jwt
 import pytest
 
 from svckit.auth import tokens as module
-from svckit.auth.keys import KeyFileError, SigningKeys, StaticKeys, main, public_set
+from svckit.auth.keys import KeyFileError, SigningKeys, StaticKeys, public_set
 from svckit.auth.revocations import Revocations
 from svckit.auth.tokens import (
     RemoteKeys,
@@ -22,6 +22,7 @@ from svckit.auth.tokens import (
     UserTokenSigner,
 )
 from svckit.errors import Unauthenticated, Unavailable
+from svckit.keys import main
 from tests.clock import ManualClock
 from tests.polling import until
 from tests.troubles.forgeries import (
