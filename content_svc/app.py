@@ -22,13 +22,14 @@ from content_svc.posts import Posts
 from content_svc.purge_store import PurgeStore
 from content_svc.servicer import ContentServicer, batch_of_one
 from content_svc.settings import Settings
-from content_svc.store import Changes, PostStore
+from content_svc.store import PostStore
 from svckit.auth.keys import SigningKeys
 from svckit.auth.tokens import ServiceTokenSource
 from svckit.events.bus import Publisher
 from svckit.events.engine import make_consumer, open_publisher
 from svckit.events.relay import Relay
 from svckit.migration_files import Component, migrate_when_there
+from svckit.mongo.changes import Changes
 from svckit.mongo.client import Mongo, open_mongo
 from svckit.mongo.migrations import migrate
 from svckit.mongo.outbox import COMPONENT as OUTBOX_COMPONENT
@@ -36,7 +37,7 @@ from svckit.mongo.outbox import MongoOutbox
 from svckit.page_tokens import PageTokens
 from svckit.rpc.client import ServiceChannel
 from svckit.rpc.identity import Identity
-from svckit.rpc.server import Server, run_until_signal
+from svckit.rpc.server import Server, run_until_signal, served
 
 NAME = "content_svc"
 COMPONENT = Component(NAME, Path(__file__).parent / "migrations")
@@ -117,7 +118,7 @@ async def run(settings: Settings, role: str) -> None:
         server = Server(
             settings.server, settings.port, identity.verifier, services, [app.mongo.ping]
         )
-        await run_until_signal(server, background)
+        await run_until_signal(served(server, background))
 
 
 def servicers(app: App, settings: Settings) -> dict[ServiceDescriptor, object]:

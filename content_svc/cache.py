@@ -1,10 +1,10 @@
 """Posts in memory, in front of the store: for batch reads, of which feeds make many.
 
 A post is kept as the bytes in which it goes out: to build a message of each would cost as much as
-all the rest of a call. Bounded in entries, in bytes and in age: what another process changed is
-seen after `AGE_S` at the latest, what this process changed at once (unless whoever changed it gave
-up before they were told). Posts are never cached for a viewer, so there is nothing in here that one
-may see and another may not.
+all the rest of a call. Bounded in entries, in bytes and in age: a change by another process is seen
+after `age_s_max` at the latest, one by this process at once (unless its caller gave up before the
+answer). Posts are never cached for a viewer, so there is nothing in here that one may see and
+another may not.
 """
 
 import asyncio
@@ -16,9 +16,12 @@ from uuid import UUID
 from content_svc.model import Post, PostId
 from svckit.bounded import Bounded
 
-ENTRIES_MAX = 20_000
-BYTES_MAX = 64 * 1024 * 1024
-AGE_S = 1.0
+
+@dataclass(frozen=True, slots=True)
+class CacheSettings:
+    entries_max: int = 20_000
+    bytes_max: int = 64 * 1024 * 1024
+    age_s_max: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +41,16 @@ class PostCache:
         read: Callable[[PostId], Awaitable[Post | None]],
         encode: Callable[[Post], bytes],
         clock_s: Callable[[], float] = time.monotonic,
+        settings: CacheSettings | None = None,
     ) -> None:
+        settings = settings or CacheSettings()
         self._read = read
         self._encode = encode
         self._clock_s = clock_s
-        self._entries: Bounded[UUID, CachedPost] = Bounded(lambda entry: len(entry.encoded))
+        self._entries: Bounded[UUID, CachedPost] = Bounded(
+            settings.entries_max, settings.bytes_max, lambda entry: len(entry.encoded)
+        )
+        self._age_s_max = settings.age_s_max
         self._forgotten = 0
 
     async def get(self, post_ids: Iterable[UUID]) -> dict[UUID, CachedPost]:
@@ -52,7 +60,7 @@ class PostCache:
         missing: dict[UUID, None] = {}
         for post_id in post_ids:
             entry = self._entries.get(post_id)
-            if entry is not None and now_s - entry.read_at_s < AGE_S:
+            if entry is not None and now_s - entry.read_at_s < self._age_s_max:
                 found[post_id] = entry
             else:
                 missing[post_id] = None
@@ -80,7 +88,6 @@ class PostCache:
     def _remember(self, read: Mapping[UUID, CachedPost]) -> None:
         for post_id, entry in read.items():
             self._entries.put(post_id, entry)
-        self._entries.trim(ENTRIES_MAX, BYTES_MAX)
 
     def __len__(self) -> int:
         return len(self._entries)

@@ -18,24 +18,15 @@ from newsfeed.user.v1 import user_service_pb2 as pb
 from newsfeed.user.v1.user_service_pb2_grpc import GraphServiceStub, UserServiceStub
 
 from content_svc.model import Mention, UserId
-from svckit.batches import Batches
-from svckit.bounded import Bounded
+from svckit.batches import Coalescer
 from svckit.errors import Unavailable
 from svckit.ids import ID_BYTES, Clock, pack_ids, unpack_ids
+from svckit.last_known import LastKnown, LastKnownSettings
 from svckit.patience import Patience
 from svckit.rpc.client import ServiceChannel
 
 PAGE_TIMEOUT_S = 0.3
 ANSWER_TIMEOUT_S = 1.5  # for who can't do without it
-KNOWN_AGE_S_MAX = 3600.0
-KNOWN_VIEWERS_MAX = 20_000
-KNOWN_BYTES_MAX = 500_000 * ID_BYTES  # of hidden people, of all viewers together
-
-
-@dataclass(frozen=True, slots=True)
-class _Known:
-    hidden: bytes
-    heard_at_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +40,20 @@ class Standing:
 class People:
     """Batch calls only: a page costs one of each kind, whatever is on it."""
 
-    def __init__(self, channel: ServiceChannel, clock_s: Clock = time.monotonic) -> None:
+    def __init__(
+        self,
+        channel: ServiceChannel,
+        clock_s: Clock = time.monotonic,
+        last_known: LastKnownSettings | None = None,
+    ) -> None:
         self._users = channel.stub(UserServiceStub)
         self._graph = channel.stub(GraphServiceStub)
-        self._clock_s = clock_s
         self._patience = Patience("user_svc")
-        self._hidden = Batches(self._load_hidden)
-        self._known: Bounded[UserId, _Known] = Bounded(lambda known: len(known.hidden))
+        self._hidden = Coalescer(self._load_hidden)
+        # Packed ids of the people who are hidden from a viewer.
+        self._known: LastKnown[UserId, bytes] = LastKnown(
+            lambda hidden: len(hidden) // ID_BYTES, last_known, clock_s
+        )
 
     async def standings(
         self, viewer_id: UserId, other_ids: Collection[UUID]
@@ -100,10 +98,8 @@ class People:
 
     def known_hidden(self, viewer_id: UserId) -> frozenset[UUID] | None:
         """Who was hidden when the viewer was last heard of; None = that is too long ago."""
-        known = self._known.get(viewer_id)
-        if known is None or self._clock_s() - known.heard_at_s >= KNOWN_AGE_S_MAX:
-            return None
-        return frozenset(unpack_ids(known.hidden, "user_ids"))
+        hidden = self._known.get(viewer_id)
+        return None if hidden is None else frozenset(unpack_ids(hidden, "user_ids"))
 
     async def _learn(self, viewer_id: UserId) -> None:
         with suppress(Unavailable):
@@ -113,10 +109,9 @@ class People:
 
     def _keep(self, viewer_id: UserId, hidden: pb.HiddenIds) -> None:
         if hidden.truncated:
-            self._known.drop(viewer_id)
+            self._known.forget(viewer_id)
         else:
-            self._known.put(viewer_id, _Known(hidden.user_ids, self._clock_s()))
-            self._known.trim(KNOWN_VIEWERS_MAX, KNOWN_BYTES_MAX)
+            self._known.hear(viewer_id, hidden.user_ids)
 
     async def _load_hidden(self, viewer_ids: Sequence[UserId]) -> Mapping[UserId, pb.HiddenIds]:
         request = pb.BatchGetHiddenIdsRequest(viewer_ids=pack_ids(viewer_ids))

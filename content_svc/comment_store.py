@@ -12,7 +12,8 @@ from content_svc.model import (
     UserId,
     comment_digest,
 )
-from content_svc.store import NEWEST_FIRST, Change, packed, to_mentions, unpacked
+from content_svc.store import NEWEST_FIRST, packed, to_mentions, unpacked
+from svckit.mongo.changes import Change
 from svckit.mongo.client import Document, DuplicateKey, Expression, Mongo
 
 COMMENTS = "comments"

@@ -20,10 +20,11 @@ from content_svc.model import (
 )
 from content_svc.paging import Page, filled_page, page_of
 from content_svc.posts import Posts
-from content_svc.store import Change, Changes, PostStore
+from content_svc.store import PostStore
 from content_svc.texts import names_in
 from svckit.errors import PermissionDenied
 from svckit.ids import new_id
+from svckit.mongo.changes import Change, Changes
 
 
 class Comments:

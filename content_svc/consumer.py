@@ -5,9 +5,9 @@ from uuid import UUID
 
 from content_svc.model import Purge, PurgeKind
 from content_svc.purge_store import PurgeStore
-from content_svc.store import Change, Changes
 from svckit.events.bus import BusEvent, Fence, Handler
 from svckit.events.envelope import decoded
+from svckit.mongo.changes import Change, Changes
 
 GROUP = "content_svc"
 

@@ -9,15 +9,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from content_svc.model import Post
-from content_svc.store import Change, Changes, PostStore
-from svckit.batches import Batches
+from content_svc.store import PostStore
+from svckit.batches import Gatherer, RoundSettings
 from svckit.errors import DeadlineExceeded, Unavailable
 from svckit.events.outbox import OutboxRecord
+from svckit.mongo.changes import Change, Changes
 
 TOGETHER_MAX = 64
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True)
 class _NewPost:
     post: Post
     events: Sequence[OutboxRecord]
@@ -29,16 +30,14 @@ class Creations:
     def __init__(self, changes: Changes, store: PostStore) -> None:
         self._changes = changes
         self._store = store
-        self._together = Batches(self._insert_all, keys_max=TOGETHER_MAX, interval_s=0)
+        self._together = Gatherer(self._insert_all, RoundSettings(most=TOGETHER_MAX, interval_s=0))
 
     async def create(self, post: Post, events: Sequence[OutboxRecord]) -> None:
         """Raises `PostIdTaken`."""
-        error = await self._together.get(_NewPost(post, events))
-        if error is not None:
-            raise error
+        await self._together.do(_NewPost(post, events))
 
-    async def _insert_all(self, new: Sequence[_NewPost]) -> dict[_NewPost, BaseException]:
-        """Returns what went wrong with each. One bad post does no harm to the others."""
+    async def _insert_all(self, new: Sequence[_NewPost]) -> Sequence[BaseException | None]:
+        """What went wrong with each. One bad post does no harm to the others."""
         if len(new) > 1:
             try:
                 await self._insert(new)
@@ -47,11 +46,8 @@ class Creations:
             except Exception:  # noqa: BLE001, S110 whose fault it was is seen when each goes alone
                 pass
             else:
-                return {}
-        outcomes = await asyncio.gather(
-            *(self._insert([each]) for each in new), return_exceptions=True
-        )
-        return {each: error for each, error in zip(new, outcomes, strict=True) if error}
+                return [None] * len(new)
+        return await asyncio.gather(*(self._insert([each]) for each in new), return_exceptions=True)
 
     async def _insert(self, new: Sequence[_NewPost]) -> None:
         async def write(change: Change) -> None:

@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from uuid import UUID
 
 from content_svc.model import Like, Place, PostId, UserId
-from content_svc.store import NEWEST_FIRST, Change, packed, unpacked
+from content_svc.store import NEWEST_FIRST, packed, unpacked
 from svckit.ids import ID_BYTES
+from svckit.mongo.changes import Change
 from svckit.mongo.client import Document, Mongo
 
 LIKES = "likes"

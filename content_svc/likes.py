@@ -8,7 +8,8 @@ from content_svc.like_store import LikeStore
 from content_svc.model import Like, Place, Post, PostId, PostNotFound, UserId
 from content_svc.paging import Page, filled_page, page_of
 from content_svc.posts import Posts
-from content_svc.store import Change, Changes, PostStore
+from content_svc.store import PostStore
+from svckit.mongo.changes import Change, Changes
 
 
 class Likes:

@@ -26,8 +26,9 @@ from content_svc.model import (
 )
 from content_svc.posts import Posts
 from content_svc.purge_store import PurgeStore
-from content_svc.store import Change, Changes, PostStore
+from content_svc.store import PostStore
 from svckit.errors import DomainError
+from svckit.mongo.changes import Change, Changes
 
 logger = logging.getLogger(__name__)
 

@@ -31,10 +31,11 @@ from content_svc.model import (
 )
 from content_svc.paging import Page, filled_page, page_of
 from content_svc.purge_store import PurgeStore
-from content_svc.store import Change, Changes, PostStore
+from content_svc.store import PostStore
 from content_svc.texts import all_tags, names_in, words_in
 from svckit.errors import PermissionDenied
 from svckit.ids import new_id
+from svckit.mongo.changes import Change, Changes
 from svckit.validation import Fields
 
 P = TypeVar("P", Post, PostReference)

@@ -5,7 +5,7 @@ the rest to the next one.
 """
 
 from content_svc.model import Purge, PurgeKind
-from content_svc.store import Change
+from svckit.mongo.changes import Change
 from svckit.mongo.client import Mongo
 
 PURGES = "purges"

@@ -1,7 +1,7 @@
-"""Posts in MongoDB, and the transaction that every change of this service is.
+"""Posts in MongoDB. The stores of comments, likes and purges stand beside this file.
 
 Reads go to the database; writes take a `Change`: one transaction together with the events that
-tell of it. The stores of comments, likes and purges stand beside this file.
+tell of it.
 
 A live document has a `place`: 8 bytes of time and 16 of its id, so that the order of bytes is the
 order of lists, and each list is a range of an index. A deleted post keeps its id, its author and
@@ -9,9 +9,8 @@ the time of its deletion; it has no place, and so is in no list.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
-from typing import TypeVar
 from uuid import UUID
 
 from content_svc.model import (
@@ -29,12 +28,9 @@ from content_svc.model import (
     post_digest,
 )
 from content_svc.texts import words_in
-from svckit.batches import Batches
-from svckit.events.outbox import OutboxRecord
-from svckit.mongo.client import Document, DuplicateKey, Expression, Mongo, Transaction
-from svckit.mongo.outbox import append
-
-T = TypeVar("T")
+from svckit.batches import Coalescer
+from svckit.mongo.changes import Change
+from svckit.mongo.client import Document, DuplicateKey, Expression, Mongo
 
 POSTS = "posts"
 AUTHORS_PER_QUERY = 200  # MongoDB merges so many ranges of an index in order; of more it sorts
@@ -49,49 +45,12 @@ _REFERENCE: Expression = {"_id": 0, "place": 1, "author_id": 1, "shared_post_id"
 _TIME_BYTES = 8
 
 
-class Change:
-    """One attempt at a transaction, and the events that are written with it, last."""
-
-    def __init__(self, transaction: Transaction) -> None:
-        self.transaction = transaction
-        self.events: list[OutboxRecord] = []
-
-    def emit(self, *events: OutboxRecord) -> None:
-        self.events += events
-
-
-class Changes:
-    """Runs transactions, for every store of this service."""
-
-    def __init__(self, mongo: Mongo, on_commit: Callable[[], None]) -> None:
-        self._mongo = mongo
-        self._on_commit = on_commit
-
-    async def run(self, work: Callable[[Change], Awaitable[T]]) -> T:
-        """Commits documents and events together, and none of them when `work` raises.
-
-        `work` is done again from its start when others were in the way; each time with a `Change`
-        of its own.
-        """
-
-        async def attempt(transaction: Transaction) -> tuple[T, bool]:
-            change = Change(transaction)
-            result = await work(change)
-            await append(transaction, change.events)
-            return result, bool(change.events)
-
-        result, has_events = await self._mongo.run(attempt)
-        if has_events:
-            self._on_commit()
-        return result
-
-
 class PostStore:
     """All calls about posts and shares."""
 
     def __init__(self, mongo: Mongo) -> None:
         self._posts = mongo.collection(POSTS)
-        self._by_id = Batches(self._posts_by_id)
+        self._by_id = Coalescer(self._posts_by_id)
 
     async def insert(self, change: Change, *posts: Post) -> None:
         """Claims the ids; `PostIdTaken` (of the first of them) must end the transaction."""

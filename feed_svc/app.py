@@ -36,7 +36,7 @@ from svckit.page_tokens import PageTokens
 from svckit.patience import Patience
 from svckit.rpc.client import ServiceChannel
 from svckit.rpc.identity import Identity
-from svckit.rpc.server import Check, Server, run_until_signal
+from svckit.rpc.server import Check, Server, run_until_signal, served
 
 NAME = "feed_svc"
 JOBS_MAX = 64  # at once, that no caller waits for
@@ -127,7 +127,7 @@ async def run(settings: Settings, role: str) -> None:
             if role == "fanout":  # who serves feeds does so without Redis
                 checks = [app.redis.ping, consumer.ping]
         server = Server(settings.server, settings.port, identity.verifier, services, checks)
-        await run_until_signal(server, background)
+        await run_until_signal(served(server, background))
 
 
 def servicers(app: App, settings: Settings) -> dict[ServiceDescriptor, object]:

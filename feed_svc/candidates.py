@@ -19,7 +19,7 @@ from feed_svc.background import Background
 from feed_svc.clients import Contents
 from feed_svc.graphs import Viewer
 from feed_svc.model import RECENTS_MAX, TOP, Place, Source, UserId, Window, WindowState
-from feed_svc.read_through import ReadThrough
+from feed_svc.read_through import ReadThrough, ReadThroughSettings
 from feed_svc.rebuild import Rebuilds
 from feed_svc.window_store import WindowStore
 from svckit.errors import Unavailable
@@ -103,7 +103,7 @@ class Sources:
             lambda recents: len(recents.places) * PLACE_BYTES,
             background,
             clock_s,
-            RECENTS_AGE_S_MAX,
+            ReadThroughSettings(age_s_max=RECENTS_AGE_S_MAX),
         )
 
 

@@ -14,25 +14,21 @@ from feed_svc.background import Background
 from feed_svc.cache_store import CacheStore
 from feed_svc.clients import People, graph_of_copy
 from feed_svc.model import Hidden, UserId, ViewerGraph
-from svckit.batches import Batches
-from svckit.bounded import Bounded
+from svckit.batches import Coalescer, RoundSettings
 from svckit.errors import Unavailable
+from svckit.last_known import LastKnown, LastKnownSettings
 from svckit.patience import Patience
 
 HIDDEN_TIMEOUT_S = 0.15
 HIDDEN_INTERVAL_S = 0.010
-KNOWN_AGE_S_MAX = 3600.0
 COPY_AGE_S = 600.0
-VIEWERS_MAX = 20_000
-IDS_MAX = 500_000  # hidden ones, of all viewers together
 
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """What was heard last of a viewer, and when."""
+    """What was heard last of a viewer, and when their graph was copied to Redis."""
 
     hidden: Hidden
-    heard_at_s: float
     copied_at_s: float
 
 
@@ -46,14 +42,19 @@ class Graphs:
         patience: Patience,
         background: Background,
         clock_s: Callable[[], float] = time.monotonic,
+        last_known: LastKnownSettings | None = None,
     ) -> None:
         self.people = people
         self.caches = caches
         self.patience = patience
         self.background = background
-        self.asked: Batches[UserId, Hidden] = Batches(self._ask, interval_s=HIDDEN_INTERVAL_S)
+        self.asked: Coalescer[UserId, Hidden] = Coalescer(
+            self._ask, RoundSettings(interval_s=HIDDEN_INTERVAL_S)
+        )
         self._clock_s = clock_s
-        self._known: Bounded[UserId, _Known] = Bounded(lambda known: len(known.hidden.user_ids))
+        self._known: LastKnown[UserId, _Known] = LastKnown(
+            lambda known: len(known.hidden.user_ids), last_known, clock_s
+        )
 
     def of(self, viewer_id: UserId) -> "Viewer":
         return Viewer(self, viewer_id)
@@ -64,13 +65,11 @@ class Graphs:
         copied_at_s = now_s - COPY_AGE_S if known is None else known.copied_at_s
         if now_s - copied_at_s >= COPY_AGE_S and self.background.start(self._copy(viewer_id)):
             copied_at_s = now_s
-        self._known.put(viewer_id, _Known(hidden, now_s, copied_at_s))
-        self._known.trim(VIEWERS_MAX, IDS_MAX)
+        self._known.hear(viewer_id, _Known(hidden, copied_at_s))
 
     def heard_before(self, viewer_id: UserId) -> Hidden | None:
         known = self._known.get(viewer_id)
-        is_recent = known is not None and self._clock_s() - known.heard_at_s < KNOWN_AGE_S_MAX
-        return known.hidden if known is not None and is_recent else None
+        return None if known is None else known.hidden
 
     async def _ask(self, viewer_ids: Sequence[UserId]) -> Mapping[UserId, Hidden]:
         async with self.patience.limit(HIDDEN_TIMEOUT_S):

@@ -19,8 +19,8 @@ from feed_svc import metrics
 from feed_svc.home import Home, HomePage
 from feed_svc.live_store import LiveStore, Poke
 from feed_svc.model import TOP, Place, PostId, UserId
+from svckit.backoff import backoff_s
 from svckit.errors import FieldViolation, InvalidArgument, ResourceExhausted, Unavailable
-from svckit.events.delivery import backoff_s
 
 logger = logging.getLogger(__name__)
 

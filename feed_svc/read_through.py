@@ -13,23 +13,26 @@ import math
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
-from itertools import chain
+from dataclasses import dataclass
 from typing import Generic, NamedTuple, TypeVar
 
 from feed_svc.background import Background
-from svckit.batches import Batches
+from svckit.batches import Coalescer
 from svckit.bounded import Bounded
 from svckit.errors import Unavailable
-from svckit.patience import LONG_S, Patience
-
-ENTRIES_MAX = 20_000
-BYTES_MAX = 128 * 1024 * 1024
-AGE_S_MAX = 1.0
-REFRESH_PAUSE_S = 0.1
-ASKED_MAX = 500
+from svckit.patience import Patience
 
 I = TypeVar("I")  # noqa: E741
 V = TypeVar("V")
+
+
+@dataclass(frozen=True, slots=True)
+class ReadThroughSettings:
+    entries_max: int = 20_000
+    bytes_max: int = 128 * 1024 * 1024
+    age_s_max: float = 1.0
+    refresh_pause_s: float = 0.1
+    asked_max: int = 500  # in a call to the owner
 
 
 class _Entry(NamedTuple, Generic[V]):
@@ -51,15 +54,21 @@ class ReadThrough(Generic[I, V]):
         bytes_of: Callable[[V], int],
         background: Background,
         clock_s: Callable[[], float] = time.monotonic,
-        age_s_max: float = AGE_S_MAX,
+        settings: ReadThroughSettings | None = None,
     ) -> None:
+        settings = settings or ReadThroughSettings()
         self._owner = owner
-        self._stored: Batches[tuple[I, ...], Mapping[I, V | None]] = Batches(_for_all(stored))
-        self._asked: Batches[tuple[I, ...], Mapping[I, V]] = Batches(_for_all(_in_parts(asked)))
+        self._stored: Coalescer[I, V | None] = Coalescer(stored)
+        self._asked: Coalescer[I, V] = Coalescer(
+            _in_parts(asked, settings.asked_max, owner.settings.long_s)
+        )
         self._background = background
         self._clock_s = clock_s
-        self._age_s_max = age_s_max
-        self._entries: Bounded[I, _Entry[V]] = Bounded(lambda entry: bytes_of(entry.value))
+        self._age_s_max = settings.age_s_max
+        self._refresh_pause_s = settings.refresh_pause_s
+        self._entries: Bounded[I, _Entry[V]] = Bounded(
+            settings.entries_max, settings.bytes_max, lambda entry: bytes_of(entry.value)
+        )
         self._ageing: set[I] = set()
         self._is_refreshing = False
         self._forgot_at_s = -math.inf
@@ -116,7 +125,7 @@ class ReadThrough(Generic[I, V]):
         started_s = self._clock_s()
         stored: Mapping[I, V | None] = {}
         with suppress(Unavailable):  # without Redis the owner is asked for everything
-            stored = await self._stored.get(ids) or {}
+            stored = await self._stored.get_all(ids)
         found: dict[I, V] = {}
         unknown: list[I] = []
         for each in ids:
@@ -134,13 +143,13 @@ class ReadThrough(Generic[I, V]):
     async def _ask(self, ids: tuple[I, ...]) -> dict[I, V]:
         """Patience counts from here: also while an earlier question is in the way."""
         async with self._owner.limit():
-            answer = await self._asked.get(ids) or {}
+            answer = await self._asked.get_all(ids)
         return {each: answer[each] for each in ids if each in answer}
 
     async def _refresh(self) -> None:
         try:
             while self._ageing:
-                await asyncio.sleep(REFRESH_PAUSE_S)  # until there are many
+                await asyncio.sleep(self._refresh_pause_s)  # until there are many
                 ids = tuple(self._ageing)
                 self._ageing.clear()
                 found, unknown = await self._load(ids)
@@ -158,32 +167,19 @@ class ReadThrough(Generic[I, V]):
             return
         for each, value in found.items():
             self._entries.put(each, _Entry(value, read_at_s))
-        self._entries.trim(ENTRIES_MAX, BYTES_MAX)
 
     def __len__(self) -> int:
         return len(self._entries)
 
 
-def _for_all(
-    load: Callable[[Sequence[I]], Awaitable[Mapping[I, V]]],
-) -> Callable[[Sequence[tuple[I, ...]]], Awaitable[Mapping[tuple[I, ...], Mapping[I, V]]]]:
-    """One look-up for several askers, each of whom gets all that was found."""
-
-    async def load_all(groups: Sequence[tuple[I, ...]]) -> Mapping[tuple[I, ...], Mapping[I, V]]:
-        ids = tuple(dict.fromkeys(chain.from_iterable(groups)))
-        return dict.fromkeys(groups, await load(ids))
-
-    return load_all
-
-
 def _in_parts(
-    load: Callable[[Sequence[I]], Awaitable[Mapping[I, V]]],
+    load: Callable[[Sequence[I]], Awaitable[Mapping[I, V]]], asked_max: int, timeout_s: float
 ) -> Callable[[Sequence[I]], Awaitable[Mapping[I, V]]]:
     async def load_parts(ids: Sequence[I]) -> Mapping[I, V]:
         found: dict[I, V] = {}
-        async with asyncio.timeout(LONG_S):  # whoever asked waits no longer
-            for start in range(0, len(ids), ASKED_MAX):
-                found |= await load(ids[start : start + ASKED_MAX])
+        async with asyncio.timeout(timeout_s):  # whoever asked waits no longer
+            for start in range(0, len(ids), asked_max):
+                found |= await load(ids[start : start + asked_max])
         return found
 
     return load_parts

@@ -33,7 +33,7 @@ from feed_svc.store import (
     packed_places_of,
     places_of,
 )
-from svckit.batches import Batches
+from svckit.batches import Coalescer, RoundSettings
 from svckit.events.bus import Fence
 
 BACKFILL_ENTRIES_MAX = 600  # in a call, over all windows: some 5 ms, for which all others wait
@@ -55,8 +55,8 @@ class WindowStore:
         self._keys = redis.keys
         self._entries_max = redis.settings.window_entries_max
         self._ttl_ms = redis.settings.window_ttl_s * 1000
-        self._reads: Batches[Ask, Window] = Batches(
-            self._read_all, keys_max=READS_MAX, interval_s=READS_INTERVAL_S
+        self._reads: Coalescer[Ask, Window] = Coalescer(
+            self._read_all, RoundSettings(most=READS_MAX, interval_s=READS_INTERVAL_S)
         )
 
     def read(self, viewer_id: UserId, before: Place, limit: int) -> Awaitable[Window]:

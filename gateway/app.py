@@ -29,7 +29,7 @@ from svckit.auth.tokens import ServiceTokenSource
 from svckit.health import require_serving
 from svckit.rpc.client import ServiceChannel
 from svckit.rpc.identity import Identity
-from svckit.rpc.server import run_until_signal
+from svckit.rpc.server import run_until_signal, served
 
 NAME = "gateway"
 # Of bodies that are under way, over all requests.
@@ -98,4 +98,4 @@ def _documents(contract: Contract, router: Router) -> Mapping[str, tuple[str, by
 async def run(settings: Settings) -> None:
     """Serves until a signal comes."""
     async with open_app(settings) as app:
-        await run_until_signal(app.server, app.identity.background())
+        await run_until_signal(served(app.server, app.identity.background()))

@@ -6,8 +6,7 @@ takes its connection with it: nobody reads another's reply.
 """
 
 import asyncio
-import itertools
-from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Generator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from hashlib import sha1
 from importlib.resources import files
@@ -20,7 +19,7 @@ from redis.exceptions import NoScriptError, RedisError
 from redis.maint_notifications import MaintNotificationsConfig
 
 from gateway.model import STORE_TIMEOUT_S, Limit, Standing
-from svckit.batches import Batches
+from svckit.batches import Gatherer, RoundSettings
 from svckit.errors import Unavailable
 
 BATCH_MAX = 100
@@ -28,7 +27,6 @@ _MICROSECONDS = 1_000_000
 
 
 class _Question(NamedTuple):
-    number: int  # no two are the same: each is a request of its own
     subject: str
     limits: tuple[Limit, ...]
 
@@ -40,21 +38,17 @@ class RedisLimits:
         self._redis = redis
         self._source = files("gateway").joinpath("lua", "gcra.lua").read_bytes()
         self._digest = sha1(self._source, usedforsecurity=False).hexdigest()
-        self._numbers = itertools.count()
-        self._batches = Batches(self._take, keys_max=BATCH_MAX, interval_s=0)
+        self._together = Gatherer(self._take, RoundSettings(most=BATCH_MAX, interval_s=0))
 
     async def take(self, subject: str, limits: Sequence[Limit]) -> list[Standing]:
-        question = _Question(next(self._numbers), subject, tuple(limits))
-        standings = await self._batches.get(question)
-        assert standings is not None
-        return standings
+        return await self._together.do(_Question(subject, tuple(limits)))
 
     async def ping(self) -> None:
         with _errors():
             async with asyncio.timeout(STORE_TIMEOUT_S):
                 await self._redis.ping()
 
-    async def _take(self, asked: Sequence[_Question]) -> Mapping[_Question, list[Standing]]:
+    async def _take(self, asked: Sequence[_Question]) -> list[list[Standing]]:
         with _errors():
             async with asyncio.timeout(STORE_TIMEOUT_S):
                 replies = await self._run(asked)
@@ -64,14 +58,14 @@ class RedisLimits:
             for reply in replies:
                 if isinstance(reply, Exception):
                     raise reply
-        return {
-            question: _standings(question.limits, cast("list[int]", reply))
+        return [
+            _standings(question.limits, cast("list[int]", reply))
             for question, reply in zip(asked, replies, strict=True)
-        }
+        ]
 
     async def _run(self, asked: Sequence[_Question]) -> list[object]:
         pipeline = self._redis.pipeline(transaction=False)
-        for _, subject, limits in asked:
+        for subject, limits in asked:
             keys = [f"limit:{{{subject}}}:{each.name}" for each in limits]
             numbers = [
                 round(seconds * _MICROSECONDS)

@@ -1,5 +1,6 @@
-"""What is kept in memory by key, and knows how much it is: those put in longest ago go first."""
+"""Values in memory by key, bounded in number and in size: the one put in longest ago goes first."""
 
+import sys
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Generic, TypeVar
@@ -9,27 +10,35 @@ V = TypeVar("V")
 
 
 class Bounded(Generic[K, V]):
-    """Its owner says what the bounds are, by `trim`; `size_of` a value must not change."""
+    """Never holds more than `entries_max` values, nor values of more than `size_max` together.
 
-    def __init__(self, size_of: Callable[[V], int]) -> None:
+    `size_of` a value must not change while the value is in here.
+    """
+
+    def __init__(
+        self,
+        entries_max: int,
+        size_max: int = sys.maxsize,
+        size_of: Callable[[V], int] = lambda _: 0,
+    ) -> None:
+        self._entries_max = entries_max
+        self._size_max = size_max
         self._size_of = size_of
         self._values: OrderedDict[K, V] = OrderedDict()
         self._size = 0
         self.get = self._values.get
 
     def put(self, key: K, value: V) -> None:
-        """It is the newest now, also if it was there before."""
+        """The value is the newest now, also if its key was here before."""
         self.drop(key)
         self._values[key] = value
         self._size += self._size_of(value)
+        while len(self._values) > self._entries_max or self._size > self._size_max:
+            self.drop(next(iter(self._values)))
 
     def drop(self, key: K) -> None:
         if key in self._values:
             self._size -= self._size_of(self._values.pop(key))
-
-    def trim(self, entries_max: int, size_max: int) -> None:
-        while len(self._values) > entries_max or self._size > size_max:
-            self.drop(next(iter(self._values)))
 
     def __len__(self) -> int:
         return len(self._values)

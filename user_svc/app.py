@@ -21,7 +21,7 @@ from svckit.postgres.client import Database, open_database
 from svckit.postgres.migrations import migrate
 from svckit.postgres.outbox import COMPONENT as OUTBOX_COMPONENT
 from svckit.postgres.outbox import PostgresOutbox, RowKey
-from svckit.rpc.server import Server, run_until_signal
+from svckit.rpc.server import Server, run_until_signal, served
 from user_svc.accounts import Accounts
 from user_svc.graph import Graph
 from user_svc.graph_servicer import GraphServicer
@@ -92,7 +92,7 @@ async def run(settings: Settings, role: str) -> None:
         if role in {"relay", "all"}:
             background += [app.maintenance.run(), app.relay.run()]
         server = Server(settings.server, settings.port, verifier, services, [app.database.ping])
-        await run_until_signal(server, background)
+        await run_until_signal(served(server, background))
 
 
 def servicers(app: App, settings: Settings) -> dict[ServiceDescriptor, object]:

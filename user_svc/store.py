@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from uuid import UUID
 
-from svckit.batches import Batches
+from svckit.batches import Coalescer
 from svckit.events.outbox import OutboxRecord
 from svckit.postgres.client import Connection, Database, Record
 from svckit.postgres.outbox import append
@@ -89,7 +89,7 @@ class PeopleStore:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._by_id = Batches(self._users_by_id)
+        self._by_id = Coalescer(self._users_by_id)
 
     async def insert_user(self, change: Change, user: User, password_hash: str) -> None:
         inserted = await change.connection.fetchval(

@@ -16,7 +16,7 @@ from svckit.auth.revocations import Revocation, Revocations
 from svckit.auth.tokens import TokenVerifier
 from svckit.call import contract_methods
 from svckit.program import run
-from svckit.rpc.server import Server, run_until_signal
+from svckit.rpc.server import Server, run_until_signal, served
 from svckit.settings import load
 from user_svc.settings import Settings
 
@@ -49,7 +49,7 @@ async def main() -> None:
     response = response_class.FromString(bytes.fromhex(os.environ[RESPONSE_VARIABLE]))
     services = {rpc.containing_service: Echo(response)}
     server = Server(settings.server, settings.port, verifier, services, checks=[])
-    await run_until_signal(server, [])
+    await run_until_signal(served(server, []))
 
 
 async def _no_revocations(_: object) -> list[Revocation]:

@@ -8,15 +8,15 @@ the partition has as many events in hand as it may.
 
 import asyncio
 import logging
-import random
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
 
 from prometheus_client import Counter, Histogram
 
+from svckit.backoff import backoff_s
 from svckit.errors import Aborted, DeadlineExceeded, ResourceExhausted, Unavailable
 from svckit.events.bus import BatchHandler, BusEvent, Fence, Fenced, Handler, Undecodable
 
@@ -237,11 +237,3 @@ def _times_cancelled() -> int:
     """Only a rise tells: a group of tasks that failed leaves one behind, before Python 3.13."""
     task = asyncio.current_task()
     return 0 if task is None else task.cancelling()
-
-
-def backoff_s(min_s: float, max_s: float) -> Iterator[float]:
-    """Pauses between tries, each about twice as long as the one before."""
-    longest_s = min_s
-    while True:
-        yield longest_s * random.uniform(0.5, 1)  # noqa: S311
-        longest_s = min(longest_s * 2, max_s)

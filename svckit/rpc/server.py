@@ -8,10 +8,11 @@ once.
 import asyncio
 import logging
 import signal
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol, Self, TypeVar
 
 import grpc
 from google.protobuf.descriptor import ServiceDescriptor
@@ -155,14 +156,49 @@ class Serving(Protocol):
     ) -> None: ...
 
 
-async def run_until_signal(
-    server: Serving, background: Sequence[Coroutine[None, None, None]]
-) -> None:
-    """Serves until SIGTERM or SIGINT, beside `background` tasks; if one of these fails, all end.
+ServerT = TypeVar("ServerT", bound=Serving)
 
-    On the first signal the server drains while background tasks still run (an accepted call may
-    need them); then they are cancelled. On the second signal the process ends as it is.
+
+@asynccontextmanager
+async def served(
+    server: ServerT, background: Sequence[Coroutine[None, None, None]]
+) -> AsyncGenerator[ServerT]:
+    """Serves while the block lasts, beside `background` tasks; if one of these fails, all end.
+
+    At the end of the block the server drains while the tasks still run (an accepted call may need
+    them); then they are cancelled.
     """
+    failure: Exception | None = None
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(each) for each in (*background, server.watch_health())]
+        try:
+            async with server:
+                yield server
+        except Exception as error:  # noqa: BLE001 the block's: it leaves as it is, not in a group
+            failure = error
+        for task in tasks:
+            task.cancel()
+    if failure is not None:
+        raise failure
+
+
+@dataclass(frozen=True, slots=True)
+class Duties:
+    """What a program does in its role: what it serves, works at beside, and is well by."""
+
+    verifier: Verifier
+    services: Mapping[ServiceDescriptor, object]
+    background: Sequence[Coroutine[None, None, None]]
+    checks: Sequence[Check]
+
+    def served(self, settings: ServerSettings, port: int) -> AbstractAsyncContextManager[Server]:
+        """Does them while the block lasts; see `served`."""
+        server = Server(settings, port, self.verifier, self.services, self.checks)
+        return served(server, self.background)
+
+
+async def run_until_signal(serving: AbstractAsyncContextManager[Serving]) -> None:
+    """Serves until SIGTERM or SIGINT, then drains. A second signal ends the process as it is."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
 
@@ -175,13 +211,9 @@ async def run_until_signal(
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal, number)
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(each) for each in (*background, server.watch_health())]
-        async with server:
-            logger.info("serving", extra={"port": server.port})
-            await stop.wait()
-        for task in tasks:
-            task.cancel()
+    async with serving as server:
+        logger.info("serving", extra={"port": server.port})
+        await stop.wait()
     logger.info("stopped")
 
 

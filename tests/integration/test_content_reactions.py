@@ -21,7 +21,7 @@ from content_svc.model import (
     PurgeKind,
     UserId,
 )
-from content_svc.store import Change
+from svckit.mongo.changes import Change
 from svckit.mongo.client import Document
 from svckit.mongo.outbox import OUTBOX
 from tests.stacks.content_stores import (

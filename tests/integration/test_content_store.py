@@ -23,8 +23,8 @@ from content_svc.model import (
     PostReference,
     UserId,
 )
-from content_svc.store import Change
 from content_svc.texts import words_in
+from svckit.mongo.changes import Change
 from svckit.mongo.outbox import OUTBOX, MongoOutbox
 from tests.stacks.content_stores import (
     ADA,

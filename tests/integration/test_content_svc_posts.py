@@ -10,8 +10,8 @@ from newsfeed.content.v1 import content_service_pb2 as pb
 from newsfeed.events.v1 import events_pb2
 
 from content_svc import maintenance, metrics
-from content_svc.store import Change
 from svckit.events.bus import Fence, Undecodable
+from svckit.mongo.changes import Change
 from tests.stacks.content_stack import LONG_MS, Author, ContentStack, bus_event, packed
 
 WHOLE = pb.PostMetadata(

@@ -22,9 +22,10 @@ from content_svc.model import (
     UserId,
 )
 from content_svc.purge_store import PurgeStore
-from content_svc.store import Changes, PostStore
+from content_svc.store import PostStore
 from content_svc.texts import all_tags
 from svckit.events.outbox import OutboxRecord
+from svckit.mongo.changes import Changes
 from svckit.mongo.client import Mongo, MongoSettings, open_mongo
 from svckit.mongo.migrations import Component, migrate
 from svckit.mongo.outbox import COMPONENT as OUTBOX_COMPONENT

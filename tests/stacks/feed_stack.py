@@ -24,7 +24,6 @@ from feed_svc.consumer import GROUP
 from feed_svc.model import UserId, WindowInfo, WindowState
 from feed_svc.settings import Settings
 from feed_svc.store import FeedRedis
-from svckit import patience
 from svckit.auth.keys import SigningKeys
 from svckit.auth.revocations import Revocations
 from svckit.auth.tokens import ServiceTokenSource
@@ -35,7 +34,7 @@ from svckit.events.outbox import OutboxSource
 from svckit.events.relay import Relay, RelaySettings
 from svckit.events.settings import BusSettings
 from svckit.mongo.outbox import MongoOutbox
-from svckit.patience import Patience
+from svckit.patience import Patience, PatienceSettings
 from svckit.postgres.outbox import PostgresOutbox
 from svckit.rpc.client import ServiceChannel
 from svckit.rpc.identity import Identity
@@ -219,8 +218,8 @@ def patient() -> Iterator[None]:
     """A busy machine is no mistake: nobody gives up on others because they are slow."""
     limit = Patience.limit
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(patience, "SHORT_S", PATIENCE_S)
-        patch.setattr(Patience, "limit", lambda service, *_: limit(service, PATIENCE_S))
+        settings = PatienceSettings(PATIENCE_S, PATIENCE_S)
+        patch.setattr(Patience, "limit", lambda with_, *_: limit(Patience(with_.service, settings)))
         patch.setattr(store, "WRITE_TIMEOUT_S", PATIENCE_S)
         patch.setattr(FeedRedis.run, "__defaults__", (PATIENCE_S,))
         yield

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from svckit.batches import Batches
+from svckit.batches import Coalescer, Gatherer, RoundSettings
 
 
 class Store:
@@ -29,7 +29,7 @@ def store() -> Store:
     return Store()
 
 
-async def ask(batches: Batches[int, str], *keys: int) -> list[asyncio.Task[str | None]]:
+async def ask(batches: Coalescer[int, str], *keys: int) -> list[asyncio.Task[str | None]]:
     tasks = [asyncio.create_task(batches.get(key)) for key in keys]
     await asyncio.sleep(0)  # each has asked
     await asyncio.sleep(0)  # the look-up has begun, if one may
@@ -37,7 +37,7 @@ async def ask(batches: Batches[int, str], *keys: int) -> list[asyncio.Task[str |
 
 
 async def test_what_is_asked_for_meanwhile_goes_together_and_each_once(store: Store) -> None:
-    batches = Batches(store.load)
+    batches = Coalescer(store.load)
     first = await ask(batches, 1)
     later = await ask(batches, 1, 2, 2, -3)
     assert store.asked == [[1]]
@@ -47,7 +47,7 @@ async def test_what_is_asked_for_meanwhile_goes_together_and_each_once(store: St
 
 
 async def test_no_more_than_the_maximum_at_once(store: Store) -> None:
-    batches = Batches(store.load, keys_max=2)
+    batches = Coalescer(store.load, RoundSettings(most=2))
     store.open.set()
     assert await asyncio.gather(*await ask(batches, 1, 2, 3)) == ["1", "2", "3"]
     assert store.asked == [[1, 2], [3]]
@@ -55,7 +55,7 @@ async def test_no_more_than_the_maximum_at_once(store: Store) -> None:
 
 async def test_busy_one_waits_until_there_are_enough_or_for_its_interval(store: Store) -> None:
     store.open.set()
-    patient = Batches(store.load, interval_s=60.0, enough=3)
+    patient = Coalescer(store.load, RoundSettings(interval_s=60.0, enough=3))
     await asyncio.gather(*await ask(patient, 1, 2))
     waiting = await ask(patient, 3, 4)
     await asyncio.sleep(0.02)
@@ -64,7 +64,7 @@ async def test_busy_one_waits_until_there_are_enough_or_for_its_interval(store: 
         await asyncio.gather(*waiting, *await ask(patient, 5))
     assert store.asked == [[1, 2], [3, 4, 5]]
     store.asked.clear()
-    brisk = Batches(store.load, interval_s=0.03, enough=3)
+    brisk = Coalescer(store.load, RoundSettings(interval_s=0.03, enough=3))
     await asyncio.gather(*await ask(brisk, 1, 2))
     async with asyncio.timeout(1):
         assert await brisk.get(3) == "3"
@@ -73,14 +73,14 @@ async def test_busy_one_waits_until_there_are_enough_or_for_its_interval(store: 
 
 async def test_those_left_over_do_not_wait_when_they_are_enough(store: Store) -> None:
     store.open.set()
-    batches = Batches(store.load, keys_max=3, interval_s=60.0, enough=2)
+    batches = Coalescer(store.load, RoundSettings(most=3, interval_s=60.0, enough=2))
     async with asyncio.timeout(1):
         await asyncio.gather(*await ask(batches, 1, 2, 3, 4, 5))
     assert store.asked == [[1, 2, 3], [4, 5]]
 
 
 async def test_failure_reaches_all_who_asked_and_nobody_after(store: Store) -> None:
-    batches = Batches(store.load)
+    batches = Coalescer(store.load)
     store.fails = True
     store.open.set()
     for task in await ask(batches, 1, 2):
@@ -91,10 +91,69 @@ async def test_failure_reaches_all_who_asked_and_nobody_after(store: Store) -> N
 
 
 async def test_caller_who_gives_up_takes_nothing_from_the_others(store: Store) -> None:
-    batches = Batches(store.load)
+    batches = Coalescer(store.load)
     gives_up, stays = await ask(batches, 1, 1)
     gives_up.cancel()
     await asyncio.sleep(0)
     store.open.set()
     assert await stays == "1"
     assert gives_up.cancelled()
+
+
+async def test_questions_about_several_keys_go_together_too(store: Store) -> None:
+    store.open.set()
+    batches = Coalescer(store.load)
+    found = await asyncio.gather(batches.get_all((1, 2)), batches.get_all((2, -3)), batches.get(4))
+    assert store.asked == [[1, 2, -3, 4]]
+    assert [found[0][1], found[0][2], found[1][2], found[2]] == ["1", "2", "2", "4"]
+    assert -3 not in found[1]
+
+
+class Counter:
+    """Adds one for each command; refuses negative ones, and everything when it is told to."""
+
+    def __init__(self) -> None:
+        self.rounds: list[list[int]] = []
+        self.is_broken = False
+
+    async def work(self, commands: Sequence[int]) -> Sequence[int | BaseException]:
+        self.rounds.append(list(commands))
+        await asyncio.sleep(0)
+        if self.is_broken:
+            raise ConnectionError
+        done = sum(map(len, self.rounds[:-1]))
+        return [
+            ValueError(each) if each < 0 else done + index for index, each in enumerate(commands)
+        ]
+
+
+async def test_equal_commands_are_done_each_for_itself_with_its_own_outcome() -> None:
+    counter = Counter()
+    gatherer = Gatherer(counter.work, RoundSettings(interval_s=0, most=3))
+    outcomes = await asyncio.gather(
+        *(gatherer.do(each) for each in (7, 7, -1, 7)), return_exceptions=True
+    )
+    assert counter.rounds == [[7, 7, -1], [7]]
+    assert outcomes[:2] == [0, 1]
+    assert isinstance(outcomes[2], ValueError)
+    assert outcomes[3] == 3
+
+
+async def test_a_round_that_fails_fails_its_commands_and_none_after() -> None:
+    counter = Counter()
+    counter.is_broken = True
+    gatherer = Gatherer(counter.work)
+    outcomes = await asyncio.gather(gatherer.do(1), gatherer.do(2), return_exceptions=True)
+    assert [type(each) for each in outcomes] == [ConnectionError, ConnectionError]
+    counter.is_broken = False
+    assert await gatherer.do(3) == 2
+
+
+async def test_a_caller_who_gives_up_leaves_its_command_to_be_done() -> None:
+    counter = Counter()
+    gatherer = Gatherer(counter.work, RoundSettings(interval_s=0))
+    gives_up = asyncio.create_task(gatherer.do(1))
+    await asyncio.sleep(0)
+    gives_up.cancel()
+    assert await gatherer.do(2) >= 0
+    assert sorted(each for commands in counter.rounds for each in commands) == [1, 2]

@@ -6,11 +6,11 @@ from uuid import UUID
 import pytest
 from newsfeed.user.v1 import user_service_pb2 as pb
 
-from content_svc import clients
-from content_svc.clients import KNOWN_AGE_S_MAX, People
+from content_svc.clients import People
 from content_svc.model import UserId
 from svckit.errors import Unavailable
 from svckit.ids import pack_ids, unpack_ids
+from svckit.last_known import LastKnownSettings
 
 VIEWER, FRIEND, FOE, GONE = (UserId(UUID(int=number)) for number in range(1, 5))
 
@@ -54,10 +54,10 @@ class UserSvc:
 
 
 class Rig:
-    def __init__(self) -> None:
+    def __init__(self, last_known: LastKnownSettings | None = None) -> None:
         self.now_s = 0.0
         self.user_svc = UserSvc()
-        self.people = People(cast("Any", self.user_svc), lambda: self.now_s)
+        self.people = People(cast("Any", self.user_svc), lambda: self.now_s, last_known)
 
     async def hidden(self, viewer_id: UserId = VIEWER) -> set[UUID]:
         return await self.people.viewer(viewer_id).hidden([VIEWER, FRIEND, FOE, GONE])
@@ -79,7 +79,7 @@ async def test_what_was_said_last_serves_for_an_hour(rig: Rig) -> None:
     rig.user_svc.hidden = [FRIEND]
     await rig.hidden()
     rig.user_svc.is_down = True
-    rig.now_s += KNOWN_AGE_S_MAX - 1
+    rig.now_s += LastKnownSettings().age_s_max - 1
     assert await rig.hidden() == {FRIEND}
     rig.now_s += 1
     with pytest.raises(Unavailable):
@@ -125,11 +125,13 @@ async def test_too_many_to_be_told_are_not_known(rig: Rig) -> None:
         await rig.hidden()
 
 
-@pytest.mark.parametrize(("bound", "most"), [("KNOWN_VIEWERS_MAX", 3), ("KNOWN_BYTES_MAX", 3 * 16)])
+@pytest.mark.parametrize(
+    "bounds", [LastKnownSettings(entries_max=3), LastKnownSettings(size_max=3)]
+)
 async def test_memory_is_bounded_and_forgets_who_was_not_seen_longest(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch, bound: str, most: int
+    bounds: LastKnownSettings,
 ) -> None:
-    monkeypatch.setattr(clients, bound, most)
+    rig = Rig(bounds)
     readers = [UserId(UUID(int=number)) for number in range(10, 15)]
     for reader in (*readers[:3], readers[0], *readers[3:]):
         await rig.hidden(reader)

@@ -7,13 +7,15 @@ import pytest
 from newsfeed.user.v1 import user_service_pb2 as pb
 
 from feed_svc.background import Background
-from feed_svc.graphs import IDS_MAX, KNOWN_AGE_S_MAX, Graphs
+from feed_svc.graphs import Graphs
 from feed_svc.model import Hidden
 from svckit.errors import Unavailable
+from svckit.last_known import LastKnownSettings
 from svckit.patience import Patience
 from tests.stacks import feed_fakes as fakes
 from tests.stacks.feed_fakes import user
 
+BOUNDS = LastKnownSettings(size_max=50_000)
 VIEWER = user(0)
 NOW, BEFORE = Hidden(frozenset([user(1)]), truncated=False), Hidden(frozenset(), truncated=False)
 COPY = pb.GetViewerGraphResponse(
@@ -37,6 +39,7 @@ class Rig:
             Patience("user_svc"),
             background,
             lambda: self.now_s,
+            BOUNDS,
         )
 
     async def hidden(self) -> tuple[Hidden, bool]:
@@ -61,7 +64,7 @@ async def test_what_was_heard_last_serves_for_an_hour(rig: Rig) -> None:
     await rig.background.idle()
     rig.caches.graphs.clear()
     rig.people.is_down = True
-    rig.now_s += KNOWN_AGE_S_MAX - 1
+    rig.now_s += BOUNDS.age_s_max - 1
     assert await rig.hidden() == (NOW, True)
     rig.now_s += 2
     with pytest.raises(Unavailable):
@@ -121,7 +124,7 @@ async def test_with_too_many_hidden_the_people_at_hand_are_asked_about(rig: Rig)
 
 async def test_memory_of_hidden_people_is_bounded(rig: Rig) -> None:
     many = Hidden(frozenset(user(number) for number in range(1_000)), truncated=False)
-    for number in range(IDS_MAX // 1_000 + 10):
+    for number in range(BOUNDS.size_max // 1_000 + 10):
         rig.graphs.heard(user(number), many)
     assert rig.graphs.heard_before(user(9)) is None
     assert rig.graphs.heard_before(user(10)) == many

@@ -5,13 +5,14 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 
 import pytest
 
-from feed_svc import read_through
 from feed_svc.background import Background
-from feed_svc.read_through import AGE_S_MAX, ENTRIES_MAX, ReadThrough
-from svckit import patience
+from feed_svc.read_through import ReadThrough, ReadThroughSettings
 from svckit.errors import DeadlineExceeded, Unavailable
-from svckit.patience import Patience
+from svckit.patience import Patience, PatienceSettings
 from tests.polling import until
+
+AGE_S_MAX = ReadThroughSettings().age_s_max
+ENTRIES_MAX = 100
 
 
 class Place:
@@ -36,24 +37,30 @@ class Place:
 
 
 class Rig:
-    def __init__(self, background: Background) -> None:
+    def __init__(self, background: Background, bytes_max: int = 1_000_000) -> None:
         self.now_s = 100.0
         self.background = background
         self.redis, self.owner = Place(a="a", gone=None), Place(a="a", b="b", c="c", gone="stale")
         self.through: ReadThrough[str, str] = ReadThrough(
-            Patience("owner"),
+            Patience("owner", PatienceSettings(short_s=0.02)),
             self.redis.load,
             self.owner.load_existing,
             len,
             background,
             lambda: self.now_s,
+            ReadThroughSettings(entries_max=ENTRIES_MAX, bytes_max=bytes_max),
         )
 
 
 @pytest.fixture
-async def rig() -> AsyncIterator[Rig]:
+async def background() -> AsyncIterator[Background]:
     async with Background(10) as background:
-        yield Rig(background)
+        yield background
+
+
+@pytest.fixture
+def rig(background: Background) -> Rig:
+    return Rig(background)
 
 
 async def test_redis_first_then_the_owner(rig: Rig) -> None:
@@ -135,8 +142,7 @@ async def test_who_finds_all_in_redis_does_not_wait_for_a_slow_owner(rig: Rig) -
     assert await waiting == ({"b": "b"}, [])
 
 
-async def test_patience_has_an_end(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patience, "SHORT_S", 0.02)
+async def test_patience_has_an_end(rig: Rig) -> None:
     rig.owner.error = Unavailable()
     await rig.through.get_known(["b"])
     rig.owner.open.clear()
@@ -203,8 +209,8 @@ async def test_memory_is_bounded_and_the_oldest_go_first(rig: Rig) -> None:
     assert rig.through.remembered("0") == "thing"
 
 
-async def test_memory_is_bounded_in_bytes(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(read_through, "BYTES_MAX", 10)
+async def test_memory_is_bounded_in_bytes(background: Background) -> None:
+    rig = Rig(background, bytes_max=10)
     rig.redis.things |= {"1": "1", "22": "22", "333": "333", "4444": "4", "5": "5", "6": "666666"}
     await rig.through.get(["1", "22", "333", "4444"])
     rig.redis.things["4444"] = "4444"

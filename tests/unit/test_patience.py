@@ -5,17 +5,15 @@ import time
 
 import pytest
 
-from svckit import patience
 from svckit.errors import DeadlineExceeded, NotFound, Unavailable
-from svckit.patience import Patience
+from svckit.patience import Patience, PatienceSettings
 
 LONG_S, SHORT_S = 0.2, 0.02
 
 
 @pytest.fixture
-def owner(monkeypatch: pytest.MonkeyPatch) -> Patience:
-    monkeypatch.setattr(patience, "SHORT_S", SHORT_S)
-    return Patience("owner")
+def owner() -> Patience:
+    return Patience("owner", PatienceSettings(short_s=SHORT_S))
 
 
 async def waited_s(owner: Patience, longest_s: float = LONG_S) -> float:

@@ -5,8 +5,7 @@ from uuid import UUID
 
 import pytest
 
-from content_svc import cache
-from content_svc.cache import PostCache
+from content_svc.cache import CacheSettings, PostCache
 from content_svc.model import Post, PostId, UserId
 from svckit.ids import new_id
 from tests.clock import ManualClock
@@ -32,9 +31,11 @@ class Store:
 
 
 class World:
-    def __init__(self) -> None:
-        self.clock, self.store = ManualClock(), Store()
-        self.cache = PostCache(self.store.post, lambda post: post.content.encode(), self.clock)
+    def __init__(self, settings: CacheSettings) -> None:
+        self.clock, self.store, self.settings = ManualClock(), Store(), settings
+        self.cache = PostCache(
+            self.store.post, lambda post: post.content.encode(), self.clock, settings
+        )
 
     def write(self, content: str, post_id: UUID | None = None) -> PostId:
         written = PostId(post_id or new_id())
@@ -47,7 +48,7 @@ class World:
 
 @pytest.fixture
 def world() -> World:
-    return World()
+    return World(CacheSettings())
 
 
 async def test_what_is_fresh_is_not_read_again(world: World) -> None:
@@ -61,7 +62,7 @@ async def test_nobody_sees_what_is_older_than_the_bound(world: World) -> None:
     post_id = world.write("old")
     await world.read(post_id)
     world.write("new", post_id)
-    world.clock.now_s += cache.AGE_S - 0.01
+    world.clock.now_s += world.settings.age_s_max - 0.01
     assert await world.read(post_id) == [b"old"]
     world.clock.now_s += 0.02
     assert await world.read(post_id) == [b"new"]
@@ -72,7 +73,7 @@ async def test_the_age_counts_from_when_it_was_asked_for(world: World) -> None:
     world.store.may_answer.clear()
     reading = asyncio.create_task(world.read(post_id))
     await until(lambda: world.store.reads == 1)
-    world.clock.now_s += cache.AGE_S
+    world.clock.now_s += world.settings.age_s_max
     world.write("new", post_id)
     world.store.may_answer.set()
     assert await reading == [b"old"]
@@ -106,8 +107,8 @@ async def test_a_read_that_began_before_a_change_is_not_kept(world: World) -> No
     assert await world.read(post_id) == [b"new"]
 
 
-async def test_it_is_bounded(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cache, "ENTRIES_MAX", 3)
+async def test_it_is_bounded() -> None:
+    world = World(CacheSettings(entries_max=3))
     posts = [world.write(str(number)) for number in range(5)]
     await world.read(*posts)
     assert len(world.cache) == 3
@@ -115,12 +116,12 @@ async def test_it_is_bounded(world: World, monkeypatch: pytest.MonkeyPatch) -> N
     assert world.store.reads == 5
 
 
-async def test_it_is_bounded_in_bytes(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cache, "BYTES_MAX", 10)
+async def test_it_is_bounded_in_bytes() -> None:
+    world = World(CacheSettings(bytes_max=10))
     posts = [world.write(content) for content in ("1", "22", "333", "4444")]
     await world.read(*posts)
     for content in ("4", "4444"):  # a new version takes the room of the old one
-        world.clock.now_s += cache.AGE_S
+        world.clock.now_s += world.settings.age_s_max
         await world.read(world.write(content, posts[3]))
     world.cache.forget(posts[0])
     await world.read(world.write("5"))

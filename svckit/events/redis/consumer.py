@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from prometheus_client import Gauge
 from redis.exceptions import RedisError
 
+from svckit.backoff import backoff_s
 from svckit.events.bus import BatchHandler, BusEvent, Fenced, Handler, Position, Undecodable
 from svckit.events.delivery import (
     TRANSIENT,
@@ -28,7 +29,6 @@ from svckit.events.delivery import (
     Delivering,
     Delivery,
     Partition,
-    backoff_s,
 )
 from svckit.events.redis.bus import (
     START,

@@ -37,18 +37,18 @@ def _mistake(name: str, file: str, right: str, wrong: str, *more: Edit) -> Mista
 MISTAKES = (
     _mistake(
         "events are written before the change is",
-        "content_svc/store.py",
+        "svckit/mongo/changes.py",
         "await append(transaction, change.events)",
         "await self._mongo.run(lambda own: append(own, change.events))",
     ),
     _mistake(
         "events are written after the change was",
-        "content_svc/store.py",
+        "svckit/mongo/changes.py",
         "            await append(transaction, change.events)\n"
         "            return result, bool(change.events)",
         "            return result, change.events",
         Edit(
-            "content_svc/store.py",
+            "svckit/mongo/changes.py",
             "        result, has_events = await self._mongo.run(attempt)\n",
             "        result, has_events = await self._mongo.run(attempt)\n"
             "        await self._mongo.run(lambda own: append(own, has_events))\n",
