@@ -45,13 +45,18 @@ def start_metrics(host: str, port: int) -> None:
 
 def configure_traces(service: str, endpoint: str) -> TracerProvider | None:
     """Exports spans when an OTLP endpoint is configured. The caller shuts the provider down."""
-    global _tracer  # noqa: PLW0603 one tracer a process, as in the SDK itself
     if not endpoint:
         return None
     provider = TracerProvider(resource=Resource.create({SERVICE_NAME: service}))
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
-    _tracer = provider.get_tracer("newsfeed")
+    trace_with(provider)
     return provider
+
+
+def trace_with(provider: TracerProvider | None) -> None:
+    """From now on the spans of this process are the provider's; None = there are no spans."""
+    global _tracer  # noqa: PLW0603 one tracer a process, as in the SDK itself
+    _tracer = provider.get_tracer("newsfeed") if provider else None
 
 
 def sane_traceparent(value: str | None) -> str | None:

@@ -6,13 +6,12 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
 import grpc
-import pytest
 from newsfeed.feed.v1 import feed_service_pb2 as pb
 from newsfeed.feed.v1.feed_service_pb2_grpc import FeedServiceStub
 from newsfeed.user.v1 import user_service_pb2 as user_pb
 from newsfeed.user.v1.user_service_pb2_grpc import GraphServiceStub
 
-from svckit.auth.tokens import TokenExpired
+from svckit.auth.tokens import Caller, TokenExpired
 from svckit.rpc.server import Server
 from tests.polling import until
 from tests.requests.refusals import refusal_of
@@ -110,17 +109,23 @@ async def test_a_stream_for_a_service_is_finished_first() -> None:
         await draining
 
 
-async def test_a_token_that_has_expired_ends_the_stream_before_the_next_message(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    async def refuse(*_: object) -> None:
-        raise TokenExpired
+async def test_a_token_that_has_expired_ends_the_stream_before_the_next_message() -> None:
+    class Verifier(NamedRoles):
+        have_expired = False
 
-    feed = LiveFeed()
-    async with serving(FEED, {"WatchHomeFeed": feed.watch}) as server, dialled(server) as channel:
+        async def verify(self, token: str) -> Caller:
+            if self.have_expired:
+                raise TokenExpired
+            return await super().verify(token)
+
+    feed, verifier = LiveFeed(), Verifier()
+    async with (
+        serving(FEED, {"WatchHomeFeed": feed.watch}, verifier=verifier) as server,
+        dialled(server) as channel,
+    ):
         call = stream(channel)
         await call.read()
-        monkeypatch.setattr(NamedRoles, "verify", refuse)
+        verifier.have_expired = True
         feed.go_on.set()
         assert await end_of(call) == "UNAUTHENTICATED TOKEN_EXPIRED"
         assert feed.open == 0

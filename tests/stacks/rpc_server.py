@@ -12,6 +12,7 @@ from google.protobuf.descriptor import ServiceDescriptor
 
 from svckit.auth.tokens import Caller, Role, TokenInvalid
 from svckit.rpc.server import Check, Server, ServerSettings
+from svckit.rpc.table import Verifier
 
 ALICE_ID = UUID("01934f5e-7c1a-7d3b-9a52-0c6f4be1d2a7")
 
@@ -46,11 +47,13 @@ async def serving(
     methods: Mapping[str, Callable[[Any], Any]],
     settings: ServerSettings | None = None,
     checks: Sequence[Check] = (),
+    verifier: Verifier | None = None,
 ) -> AsyncIterator[Server]:
     settings = settings or ServerSettings(host="127.0.0.1", drain_delay_s=0)
+    verifier = verifier or NamedRoles()
     async with (
         asyncio.TaskGroup() as group,
-        Server(settings, 0, NamedRoles(), {service: Servicer(methods)}, checks) as server,
+        Server(settings, 0, verifier, {service: Servicer(methods)}, checks) as server,
     ):
         watching = group.create_task(server.watch_health())
         yield server

@@ -15,11 +15,12 @@ UNSAMPLED = SAMPLED[:-2] + "00"
 
 
 @pytest.fixture
-def exporter(monkeypatch: pytest.MonkeyPatch) -> Iterator[InMemorySpanExporter]:
+def exporter() -> Iterator[InMemorySpanExporter]:
     provider, exporter = TracerProvider(), InMemorySpanExporter()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
-    monkeypatch.setattr(telemetry, "_tracer", provider.get_tracer("test"))
+    telemetry.trace_with(provider)
     yield exporter
+    telemetry.trace_with(None)
     provider.shutdown()
 
 
@@ -46,12 +47,12 @@ def test_an_unsampled_call_has_no_span_and_passes_its_trace_on(
 
 
 def test_without_a_parent_the_sdk_decides_and_without_a_tracer_nothing_is_traced(
-    exporter: InMemorySpanExporter, monkeypatch: pytest.MonkeyPatch
+    exporter: InMemorySpanExporter,
 ) -> None:
     with telemetry.span("server", None, SpanKind.SERVER):
         pass
     assert len(exporter.get_finished_spans()) == 1
-    monkeypatch.setattr(telemetry, "_tracer", None)
+    telemetry.trace_with(None)
     with telemetry.span("server", SAMPLED, SpanKind.SERVER) as passed_on:
         assert passed_on == SAMPLED
     assert len(exporter.get_finished_spans()) == 1
