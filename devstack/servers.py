@@ -7,6 +7,7 @@ detached (a session of their own): a Ctrl-C meant for the caller does not reach 
 import asyncio
 import os
 import random
+import resource
 import signal
 import socket
 import subprocess
@@ -31,6 +32,9 @@ LAST_WORDS_LINES = 12
 LOG_BYTES_MAX = 20 * 1024 * 1024
 # Below the range from which the kernel takes the ports of outgoing connections.
 FREE_PORTS = range(15_000, 32_000)
+# mongod keeps files open by the thousand, the gateway has a connection for each client.
+OPEN_FILES = 16_384
+OPEN_FILES_LEAST = 4_096
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +68,7 @@ async def launch(
 
 
 def spawn(server: Server) -> subprocess.Popen[bytes]:
+    raise_open_files()
     if server.log.exists() and server.log.stat().st_size > LOG_BYTES_MAX:
         server.log.replace(server.log.with_suffix(".old.log"))
     with server.log.open("ab") as log:
@@ -79,24 +84,39 @@ def spawn(server: Server) -> subprocess.Popen[bytes]:
         )
 
 
+def raise_open_files() -> None:
+    """Raises this process's soft limit of open files, which servers inherit, as far as it may."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    if wanted < OPEN_FILES_LEAST:
+        raise StackError(
+            f"This user may open {hard} files at once, and {OPEN_FILES_LEAST} are needed.",
+            f"Raise the hard limit: `ulimit -Hn {OPEN_FILES}` as root, a line `nofile` in"
+            " /etc/security/limits.conf, or `docker run --ulimit nofile=...`.",
+        )
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 async def wait_until_ready(server: Server, process: psutil.Process) -> None:
     deadline = time.monotonic() + READY_TIMEOUT_S
     while True:
         if not is_alive(process):
-            raise _failure(server, "ended at once")
+            raise failure(server, "ended at once")
         try:
             async with asyncio.timeout(PING_TIMEOUT_S):
                 await server.ping()
         except Exception as error:
             if time.monotonic() > deadline:
                 problem = f"does not answer after {READY_TIMEOUT_S:.0f} s ({error})"
-                raise _failure(server, problem) from error
+                raise failure(server, problem) from error
             await asyncio.sleep(POLL_S)
         else:
             return
 
 
-def _failure(server: Server, problem: str) -> StackError:
+def failure(server: Server, problem: str) -> StackError:
+    """What is wrong with the server, and its last words."""
     with server.log.open(errors="replace") as log:
         last_words = "".join(f"  | {line}" for line in deque(log, maxlen=LAST_WORDS_LINES))
     return StackError(f"{server.name} {problem}.", f"The end of {server.log}:\n{last_words}")
@@ -124,7 +144,7 @@ async def _wait_until_gone(processes: Iterable[psutil.Process]) -> list[psutil.P
 
 
 def is_alive(process: psutil.Process) -> bool:
-    """A zombie is dead, since who should reap it may never do so; its threads may yet be ending."""
+    """A zombie is dead, as its parent may never reap it; its threads may yet be ending."""
     try:
         is_zombie = process.status() == psutil.STATUS_ZOMBIE
         return process.is_running() and (not is_zombie or process.num_threads() > 1)
@@ -150,7 +170,7 @@ def is_free(port: int) -> bool:
 
 
 def port_holder(port: int) -> str:
-    """Who listens on the port, as far as this user may know."""
+    """The process that listens on the port, as far as this user may know."""
     with suppress(psutil.Error):
         for connection in psutil.net_connections(kind="tcp"):
             if connection.status != psutil.CONN_LISTEN or connection.pid is None:

@@ -29,7 +29,7 @@ from devstack.servers import (
     wait_until_ready,
 )
 from devstack.state import ProcessRecord, State
-from devstack.store import Place, Store
+from devstack.store import Store, StoreHome
 from devstack.stores import STORES
 
 GIVEN_TIMEOUT_S = 10.0
@@ -150,8 +150,8 @@ class Stack:
             port = free_port()
         self.state.ports[store.name] = port
         self.state.save()
-        place = Place(self._store_folder(store), port, self._log(store.name), durable=True)
-        await self._start(await store.prepare(place), begun)
+        home = StoreHome(self._store_folder(store), port, self._log(store.name), durable=True)
+        await self._start(await store.prepare(home), begun)
 
     async def _start(self, server: Server, begun: float) -> None:
         """A running server stays, unless it was started with another command or environment."""

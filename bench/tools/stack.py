@@ -18,7 +18,7 @@ import psutil
 from devstack import postgres
 from devstack.programs import Program, as_server, environment_of, make_keys
 from devstack.servers import free_port, launch, stop
-from devstack.store import Place, Store
+from devstack.store import Store, StoreHome
 from svckit.auth.keys import SigningKeys
 from svckit.auth.tokens import Role, ServiceTokenSource, UserTokenSigner
 from svckit.ids import new_id
@@ -119,7 +119,7 @@ def bench_folder() -> Iterator[Path]:
 @asynccontextmanager
 async def durable(store: Store, folder: Path) -> AsyncIterator[str]:
     """One that syncs to disk as in production, with its data in `folder`; gives its URL."""
-    place = Place(folder / store.name, free_port(), folder / f"{store.name}.log", durable=True)
+    place = StoreHome(folder / store.name, free_port(), folder / f"{store.name}.log", durable=True)
     server = await store.prepare(place)
     child = await launch(server)
     try:

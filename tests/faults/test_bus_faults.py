@@ -6,21 +6,15 @@ end is compared with what was committed, by ids.
 """
 
 import asyncio
-import shutil
-import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from uuid import UUID
 
-import psutil
 import pytest
 from redis.asyncio import Redis
 
-from devstack import valkey
-from devstack.servers import free_port, launch, stop
-from devstack.store import Place
 from svckit.events.bus import BusEvent, Fence, Handler
 from svckit.events.delivery import ConsumerSettings, DeliverySettings
 from svckit.events.outbox import OutboxRecord
@@ -34,6 +28,7 @@ from svckit.postgres.migrations import migrate
 from svckit.postgres.outbox import COMPONENT, PostgresOutbox, append
 from svckit.settings import Secret
 from tests.polling import until
+from tests.troubles.own_store import OwnStore, own_valkey
 
 WRITERS = 4
 WRITE_EVERY_S = 0.005
@@ -43,31 +38,6 @@ BEHIND_EVENTS = 200  # on the bus and not yet handled when it is lost
 RELAY = RelaySettings(lease_ttl_s=1.0, lease_renew_s=0.2, publish_timeout_s=0.8, republish_s=0.0)
 CONSUMER = ConsumerSettings(DeliverySettings(events_max=20), lease_ttl_s=1.0, lease_renew_s=0.2)
 STREAMS = StreamSettings(trim_every_s=0.5)
-
-
-class BusServer:
-    """A Valkey that does not append to disk: killed, it comes back with its last copy, if any."""
-
-    def __init__(self, folder: Path) -> None:
-        self._place = Place(folder / "data", free_port(), folder / "log", durable=False)
-
-        self.url = ""
-
-    async def start(self) -> None:
-        server = await valkey.prepare(self._place)
-        self._child = await launch(server)
-        self.url = server.url
-
-    async def copy(self) -> None:
-        async with Redis.from_url(self.url) as redis:
-            await redis.save()
-
-    def lose_disk(self) -> None:
-        shutil.rmtree(self._place.folder)
-
-    async def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
-        await stop(psutil.Process(self._child.pid), how)
-        await asyncio.to_thread(self._child.wait)
 
 
 class GatedHandler(Handler):
@@ -106,11 +76,10 @@ class Writers:
 
 
 @pytest.fixture
-async def server(tmp_path: Path) -> AsyncIterator[BusServer]:
-    server = BusServer(tmp_path)
-    await server.start()
-    yield server
-    await server.stop()
+async def server(tmp_path: Path) -> AsyncIterator[OwnStore]:
+    """It does not append to disk: killed, it comes back with its last copy, if any."""
+    async with own_valkey(tmp_path, durable=False) as server:
+        yield server
 
 
 @pytest.fixture
@@ -132,27 +101,32 @@ async def in_background(*work: Coroutine[None, None, None]) -> AsyncIterator[Non
     assert all(task.cancelled() for task in tasks)
 
 
-async def flush(server: BusServer) -> None:
+async def copy(server: OwnStore) -> None:
+    async with Redis.from_url(server.url) as redis:
+        await redis.save()
+
+
+async def flush(server: OwnStore) -> None:
     async with Redis.from_url(server.url) as redis:
         await redis.flushall()
 
 
-async def restart_with_old_copy(server: BusServer) -> None:
-    await server.stop(signal.SIGKILL)
+async def restart_with_old_copy(server: OwnStore) -> None:
+    await server.kill()
     await server.start()
 
 
-async def restart_empty(server: BusServer) -> None:
-    await server.stop(signal.SIGKILL)
+async def restart_empty(server: OwnStore) -> None:
+    await server.kill()
     server.lose_disk()
     await server.start()
 
 
 @pytest.mark.parametrize("lose_everything", [flush, restart_with_old_copy, restart_empty])
 async def test_nothing_is_lost_when_the_bus_loses_its_memory_under_load(
-    server: BusServer,
+    server: OwnStore,
     database: Database,
-    lose_everything: Callable[[BusServer], Awaitable[None]],
+    lose_everything: Callable[[OwnStore], Awaitable[None]],
 ) -> None:
     settings = BusSettings(redis_url=Secret(server.url), partitions=4)
     publisher = RedisPublisher(settings)
@@ -171,7 +145,7 @@ async def test_nothing_is_lost_when_the_bus_loses_its_memory_under_load(
         async with in_background(writers.run()):
             for _ in range(LOSSES):
                 handler.gate.clear()
-                await server.copy()
+                await copy(server)
                 await until(has_much_to_lose, timeout_s=10)
                 await lose_everything(server)
                 lost = await on_the_bus_only()

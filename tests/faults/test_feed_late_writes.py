@@ -12,7 +12,7 @@ from tests.polling import until
 from tests.stacks.content_stack import ContentStack
 from tests.stacks.feed_events import open_feed_events, post_id
 from tests.troubles.gate import Gate, gate_before
-from tests.troubles.own_valkey import own_valkey
+from tests.troubles.own_store import own_valkey
 
 
 class FreezingContents(Contents):

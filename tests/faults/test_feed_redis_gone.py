@@ -23,7 +23,7 @@ from tests.stacks.feed_events import open_feed_events, post_id
 from tests.stacks.feed_stack import FeedStack, open_feed_stack
 from tests.troubles.feed_load import FRESH_S, READ_EVERY_S, READERS, FeedLoad, Read
 from tests.troubles.gate import Gate, gate_before
-from tests.troubles.own_valkey import OwnValkey, own_valkey
+from tests.troubles.own_store import OwnStore, own_valkey
 
 READS_PER_S = READERS / READ_EVERY_S
 GONE_S = 3.0
@@ -34,7 +34,7 @@ BACK_S_MAX = 15.0  # until windows are back and exact; a build that was broken o
 
 @dataclass(frozen=True)
 class Site:
-    redis: OwnValkey
+    redis: OwnStore
     gate: Gate
     stack: FeedStack
 

@@ -16,7 +16,7 @@ from tests.polling import until
 from tests.requests.refusals import refusal_of
 from tests.stacks.content_stack import Author, ContentStack, open_content_stack
 from tests.stacks.user_stack import open_user_stack
-from tests.troubles.own_mongod import own_mongod
+from tests.troubles.own_store import own_mongod
 
 CLIENTS = 8
 KILLS = 2

@@ -25,7 +25,7 @@ from tests.stacks.feed_redis import (
     reply_to,
     source_of,
 )
-from tests.troubles.own_valkey import own_valkey
+from tests.troubles.own_store import own_valkey
 
 
 @pytest.fixture

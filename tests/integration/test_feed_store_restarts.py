@@ -9,7 +9,7 @@ from feed_svc.window_store import WindowStore
 from svckit.settings import Secret
 from tests.polling import until
 from tests.stacks.feed_redis import at, complete, new_fence, new_user, new_window, reply_to, whole
-from tests.troubles.own_valkey import own_valkey
+from tests.troubles.own_store import own_valkey
 
 
 async def test_nothing_from_before_a_restart_counts(tmp_path: Path) -> None:

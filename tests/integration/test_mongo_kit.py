@@ -26,7 +26,7 @@ from svckit.mongo.migrations import Component, MigrationError, migrate
 from svckit.mongo.outbox import COMPONENT, OUTBOX, append
 from tests.polling import until
 from tests.troubles.gate import Gate, gate_before
-from tests.troubles.own_mongod import own_mongod
+from tests.troubles.own_store import own_mongod
 
 PEOPLE = "people"
 # Slow, and then matches nothing.

@@ -11,7 +11,7 @@ import pytest
 
 from devstack import valkey
 from devstack.servers import Server
-from devstack.store import Place, Store
+from devstack.store import Store, StoreHome
 
 OTHER_SERVER = os.environ.get("TEST_REDIS_SERVER")
 SERVERS = ["valkey", *([OTHER_SERVER] if OTHER_SERVER else [])]
@@ -25,8 +25,8 @@ def server_named(name: str) -> Store:
     if path is None:
         pytest.fail(f"TEST_REDIS_SERVER={name} is not there (apt-get install redis-server)")
 
-    async def prepare(place: Place) -> Server:
-        server = await valkey.prepare(place)
+    async def prepare(home: StoreHome) -> Server:
+        server = await valkey.prepare(home)
         return replace(server, name=name, command=(path, *server.command[1:]))
 
     return Store(name, "", prepare, valkey.ping)

@@ -1,7 +1,5 @@
 """A Redis Cluster of three local nodes, without replicas: a third of the slots on each."""
 
-import asyncio
-import signal
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
@@ -11,9 +9,10 @@ import psutil
 from redis.asyncio import Redis
 
 from devstack import valkey
-from devstack.servers import HOST, Server, free_port, launch, stop
-from devstack.store import Place
+from devstack.servers import HOST, Server, free_port
+from devstack.store import StoreHome
 from tests.polling import until
+from tests.troubles.own_store import OwnStore, own_store
 
 SLOTS = 16_384
 NODES = 3
@@ -38,7 +37,7 @@ async def own_cluster(folder: Path) -> AsyncIterator[OwnCluster]:
             await node.client.execute_command("CLUSTER ADDSLOTSRANGE", first, behind - 1)
             if node is not nodes[0]:
                 await node.client.execute_command(
-                    *("CLUSTER MEET", HOST, nodes[0].port, nodes[0].bus_port)
+                    "CLUSTER MEET", HOST, nodes[0].port, nodes[0].bus_port
                 )
         for node in nodes:
             await until(node.is_in_order, timeout_s=20.0)
@@ -46,12 +45,12 @@ async def own_cluster(folder: Path) -> AsyncIterator[OwnCluster]:
 
 
 class _Node:
-    def __init__(self, url: str, port: int, bus_port: int, process: psutil.Process) -> None:
-        self.url = url
-        self.process = process
-        self.port = port
+    def __init__(self, server: OwnStore, bus_port: int) -> None:
+        self.url = server.url
+        self.process = psutil.Process(server.pid)
+        self.port = server.port
         self.bus_port = bus_port
-        self.client = Redis.from_url(url)
+        self.client = Redis.from_url(server.url)
 
     async def is_in_order(self) -> bool:
         info: dict[str, str] = await self.client.execute_command("CLUSTER INFO")
@@ -60,20 +59,16 @@ class _Node:
 
 @asynccontextmanager
 async def _node(folder: Path) -> AsyncIterator[_Node]:
-    port, bus_port = free_port(), free_port()
-    server = _in_cluster(
-        await valkey.prepare(Place(folder / "data", port, folder / "log", durable=False)), bus_port
-    )
-    child = await launch(server)
-    node = _Node(server.url, port, bus_port, psutil.Process(child.pid))
-    try:
-        yield node
-    finally:
-        await node.client.aclose()
-        await stop(node.process, signal.SIGKILL)
-        await asyncio.to_thread(child.wait)
+    bus_port = free_port()
 
+    async def prepare(home: StoreHome) -> Server:
+        server = await valkey.prepare(home)
+        options = ("--cluster-enabled", "yes", "--cluster-port", str(bus_port))
+        return replace(server, command=(*server.command, *options))
 
-def _in_cluster(server: Server, bus_port: int) -> Server:
-    options = ("--cluster-enabled", "yes", "--cluster-port", str(bus_port))
-    return replace(server, command=(*server.command, *options))
+    async with own_store(replace(valkey.STORE, prepare=prepare), folder, durable=False) as server:
+        node = _Node(server, bus_port)
+        try:
+            yield node
+        finally:
+            await node.client.aclose()

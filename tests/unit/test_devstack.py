@@ -3,6 +3,7 @@
 import os
 import socket
 import subprocess
+import sys
 from pathlib import Path
 
 import psutil
@@ -14,6 +15,8 @@ from devstack.servers import HOST, free_port, is_alive, is_free
 from devstack.settings import StackSettings
 from devstack.state import State
 from svckit.settings import SettingsError, load
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_nothing_is_given_by_default() -> None:
@@ -49,6 +52,21 @@ def test_a_listening_port_is_not_free() -> None:
     assert is_free(port)
     with socket.create_server((HOST, port)):
         assert not is_free(port)
+
+
+@pytest.mark.parametrize(
+    ("limits", "told"),
+    [("-Sn 256", "16384\n"), ("-n 5000", "5000\n"), ("-n 256", "may open 256 files at once")],
+)
+def test_servers_may_open_as_many_files_as_they_need(limits: str, told: str) -> None:
+    """Where the hard limit does not let them, it is named."""
+    program = (
+        "import resource; from devstack.servers import raise_open_files\n"
+        "raise_open_files(); print(resource.getrlimit(resource.RLIMIT_NOFILE)[0])"
+    )
+    command = ("/bin/sh", "-c", f'ulimit {limits}; exec "$0" -c "$1"', sys.executable, program)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert told in done.stdout + done.stderr
 
 
 def test_a_zombie_counts_as_dead() -> None:

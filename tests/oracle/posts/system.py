@@ -34,7 +34,7 @@ from tests.polling import until
 from tests.stacks.content_stack import ContentStack, open_content_stack
 from tests.stacks.feed_stack import AgeClock
 from tests.stacks.user_stack import in_background, open_user_stack
-from tests.troubles.own_mongod import OwnMongod, own_mongod
+from tests.troubles.own_store import OwnStore, own_mongod
 
 T = TypeVar("T")
 
@@ -119,7 +119,7 @@ async def _get_nowhere(*_: object) -> None:
 @dataclass
 class System:
     contents: ContentStack
-    mongod: OwnMongod
+    mongod: OwnStore
     bus: BusSettings
     bus_redis: Redis
     arrivals: Arrivals
