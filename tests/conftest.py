@@ -1,19 +1,41 @@
 """Stores and running services for every test that asks: started when the first one needs them."""
 
-import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
-import asyncpg
 import pytest
 
 from content_svc import clients
 from devstack import mongo, postgres, valkey
-from devstack.stores import throwaway
+from devstack.errors import StackError
+from devstack.servers import raise_open_files
+from tests.ending import DEADLINE_S, RUN
 from tests.stacks.content_stack import ContentStack, open_content_stack
+from tests.stacks.databases import own_database
 from tests.stacks.feed_stack import FeedStack, open_feed_stack
 from tests.stacks.gateway_stack import GatewayStack, open_gateway_stack
 from tests.stacks.user_stack import UserStack, open_user_stack
+from tests.stores import throwaway
+
+
+def pytest_configure() -> None:
+    RUN.configure()
+    try:
+        raise_open_files()  # the servers of a test are in its own process
+    except StackError as error:
+        raise pytest.UsageError(str(error)) from None
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    RUN.begin(session)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Nothing hangs for ever: a test that misses its deadline is the last one."""
+    marker = item.get_closest_marker("deadline")
+    with RUN.deadline(item.nodeid, marker.args[0] if marker else DEADLINE_S):
+        return (yield)
 
 
 @pytest.fixture(scope="session")
@@ -38,14 +60,8 @@ async def mongodb_url() -> AsyncIterator[str]:
 @pytest.fixture
 async def database_dsn(postgres_dsn: str) -> AsyncIterator[str]:
     """An empty database for this test alone."""
-    name = f"test_{uuid.uuid4().hex}"
-    connection = await asyncpg.connect(postgres_dsn)
-    try:
-        await connection.execute(f"CREATE DATABASE {name}")
-        yield f"{postgres_dsn.rpartition('/')[0]}/{name}"
-        await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
-    finally:
-        await connection.close()
+    async with own_database(postgres_dsn) as dsn:
+        yield dsn
 
 
 @pytest.fixture(scope="module")

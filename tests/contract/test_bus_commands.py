@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator
 import pytest
 
 from devstack import valkey
-from devstack.stores import throwaway
 from svckit.events.bus import BusEvent, Undecodable
 from tests.contract.bus_engine import (
     DELIVERY,
@@ -22,6 +21,7 @@ from tests.contract.bus_engine import (
 )
 from tests.contract.redis_engine import RedisEngine
 from tests.polling import until
+from tests.stores import throwaway
 
 
 @pytest.fixture

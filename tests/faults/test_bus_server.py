@@ -5,13 +5,13 @@ from collections.abc import AsyncIterator
 import pytest
 from redis.asyncio import Redis
 
-from devstack.stores import throwaway
 from svckit.errors import Unavailable
 from svckit.events.bus import BusEvent, BusMismatch, Undecodable
 from tests.contract.bus_engine import DELIVERY, PARTITIONS, Recorder, letters, record, running
 from tests.contract.redis_engine import RedisEngine
 from tests.polling import until
 from tests.stacks.redis_servers import SERVERS, server_named
+from tests.stores import throwaway
 
 ROOM_BYTES = 2_000_000
 BATCH = 100

@@ -16,13 +16,13 @@ import pytest
 from newsfeed.feed.v1 import feed_service_pb2 as pb
 
 from devstack import valkey
-from devstack.stores import throwaway
 from feed_svc.model import Source, UserId
 from svckit.ids import new_id
 from tests.polling import until
 from tests.requests.refusals import refusal
 from tests.stacks.content_stack import ContentStack
 from tests.stacks.feed_stack import FeedStack, Reader, open_feed_stack
+from tests.stores import throwaway
 from tests.troubles.gate import Gate, gate_before, gone
 
 SLOW_S = 5.0

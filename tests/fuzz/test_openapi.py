@@ -17,6 +17,7 @@ CASES = int(os.environ.get("FUZZ_CASES", "300"))
 SEED = int(os.environ.get("FUZZ_SEED", "1"))
 
 
+@pytest.mark.deadline(300 + CASES)
 async def test_the_api_is_as_documented(
     gateway_stack: GatewayStack, feed_stack: FeedStack, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -6,7 +6,6 @@ from dataclasses import replace
 import pytest
 
 from devstack import valkey
-from devstack.stores import throwaway
 from feed_svc import engine_store
 from feed_svc.store import FeedRedis, StoreSettings, open_store
 from feed_svc.window_store import WindowStore
@@ -14,6 +13,7 @@ from svckit.settings import Secret
 from tests.stacks.content_stack import ContentStack
 from tests.stacks.feed_events import FeedEventsStack, open_feed_events
 from tests.stacks.redis_servers import SERVERS, server_named
+from tests.stores import throwaway
 from tests.troubles.own_cluster import own_cluster
 
 SMALL_WINDOW = 8

@@ -15,11 +15,11 @@ import pytest
 from content_svc.model import Post, PostId, UserId
 from content_svc.store import POSTS, document_of
 from devstack import valkey
-from devstack.stores import throwaway
 from svckit.ids import new_id
 from tests.stacks.content_stack import ContentStack
 from tests.stacks.feed_events import user_id
 from tests.stacks.feed_stack import FeedStack, Reader, open_feed_stack
+from tests.stores import throwaway
 from tests.troubles.feed_load import patient
 
 AUTHORS = 8

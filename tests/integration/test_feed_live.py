@@ -14,7 +14,6 @@ import pytest
 from newsfeed.feed.v1 import feed_service_pb2 as pb
 
 from devstack import valkey
-from devstack.stores import throwaway
 from feed_svc.live import ITEMS_MAX, STREAMS_PER_VIEWER_MAX, News
 from feed_svc.model import UserId
 from tests.polling import until
@@ -24,6 +23,7 @@ from tests.stacks.content_stack import ContentStack
 from tests.stacks.feed_events import post_id
 from tests.stacks.feed_redis import reply_to
 from tests.stacks.feed_stack import FeedStack, Reader, circle, open_feed_stack
+from tests.stores import throwaway
 
 if TYPE_CHECKING:
     from newsfeed.content.v1 import content_service_pb2 as content_pb

@@ -11,10 +11,10 @@ import pytest
 from newsfeed.content.v1 import content_service_pb2 as content_pb
 
 from devstack import valkey
-from devstack.stores import throwaway
 from feed_svc.model import UserId
 from tests.stacks.content_stack import ContentStack
 from tests.stacks.feed_stack import FeedStack, Reader, open_feed_stack
+from tests.stores import throwaway
 
 ENTRIES_MAX = 4
 SMALL: Mapping[str, Any] = {"WINDOW_ENTRIES_MAX": str(ENTRIES_MAX), "PUSH_FOLLOWERS_MAX": "2"}

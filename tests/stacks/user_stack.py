@@ -15,7 +15,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-import asyncpg
 import grpc
 import pytest
 from newsfeed.events.v1 import events_pb2
@@ -33,6 +32,7 @@ from svckit.events.bus import Publisher
 from svckit.events.engine import open_publisher
 from svckit.rpc.server import Server
 from svckit.settings import load
+from tests.stacks.databases import own_database
 from tests.stacks.rpc_server import bearer
 from user_svc import passwords
 from user_svc.app import App, open_app, servicers
@@ -191,7 +191,14 @@ async def open_user_stack(
     postgres_dsn: str, folder: Path, publisher: Publisher | None = None
 ) -> AsyncIterator[UserStack]:
     """On a database of its own. Passwords are hashed cheaply: no test here is about that."""
-    dsn = await _make_database(postgres_dsn)
+    async with own_database(postgres_dsn) as dsn, _on_database(dsn, folder, publisher) as stack:
+        yield stack
+
+
+@asynccontextmanager
+async def _on_database(
+    dsn: str, folder: Path, publisher: Publisher | None
+) -> AsyncIterator[UserStack]:
     service_keys_file, gateway_keys_file = folder / f"{SERVICE}.json", folder / f"{GATEWAY}.json"
     ensure_key_file(folder / "people.json", "people.")
     ensure_key_file(service_keys_file, f"{SERVICE}.")
@@ -237,13 +244,3 @@ async def in_background(work: Coroutine[None, None, None]) -> AsyncIterator[None
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
-
-
-async def _make_database(postgres_dsn: str) -> str:
-    name = f"test_{uuid.uuid4().hex}"
-    connection = await asyncpg.connect(postgres_dsn)
-    try:
-        await connection.execute(f"CREATE DATABASE {name}")
-    finally:
-        await connection.close()
-    return f"{postgres_dsn.rpartition('/')[0]}/{name}"

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from devstack import valkey
-from devstack.stores import throwaway
 from tests.oracle.feeds.hunt import FIND_AND_SHRINK, hunt
 from tests.oracle.feeds.system import Stores, open_system
 from tests.oracle.feeds.world import World
+from tests.stores import throwaway
 
 SECONDS = float(os.environ.get("ORACLE_SECONDS", "150"))
 
@@ -25,6 +25,7 @@ async def world(postgres_dsn: str, mongodb_url: str, tmp_path: Path) -> AsyncIte
             yield World(system)
 
 
+@pytest.mark.deadline(SECONDS + 900)
 async def test_home_feeds_are_the_truth(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     told = await hunt(world, SECONDS, FIND_AND_SHRINK)
     with capsys.disabled():

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from devstack import valkey
-from devstack.stores import throwaway
 from tests.oracle.posts.play import Play
 from tests.oracle.posts.system import System, open_system
+from tests.stores import throwaway
 
 SECONDS = float(os.environ.get("ORACLE_SECONDS", "40"))
 SEED = int(os.environ.get("CONTENT_ORACLE_SEED", "0")) or random.randrange(1, 1_000_000)
@@ -30,6 +30,7 @@ async def system(postgres_dsn: str, tmp_path: Path) -> AsyncIterator[System]:
         yield system
 
 
+@pytest.mark.deadline(SECONDS + 900)
 async def test_content_is_what_its_events_tell(
     system: System, capsys: pytest.CaptureFixture[str]
 ) -> None:
