@@ -27,6 +27,7 @@ class Bounded(Generic[K, V]):
         self._values: OrderedDict[K, V] = OrderedDict()
         self._size = 0
         self.get = self._values.get
+        self.touch = self._values.move_to_end  # of a key that is here: it is the newest now
 
     def put(self, key: K, value: V) -> None:
         """The value is the newest now, also if its key was here before."""

@@ -1,1 +1,1 @@
-"""Who calls: keys, the tokens that they sign, sessions that have ended."""
+"""Callers: keys, the tokens that keys sign, sessions that have ended."""

@@ -7,23 +7,15 @@ entry is kept until no token of its session can be alive any more.
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from prometheus_client import Gauge
 
+from svckit.backoff import backoff_s
 from svckit.ids import Clock
-
-POLL_INTERVAL_S = 1.0
-POLL_INTERVAL_FAILING_S_MAX = 5.0
-FETCH_TIMEOUT_S = 2.0
-# A revocation may be committed some seconds after the time that it carries.
-OVERLAP = timedelta(seconds=10)
-# An access token lives for 15 minutes; the rest is for clocks that disagree.
-KEPT_S = 17 * 60.0
-ENTRIES_MAX = 1_000_000
 
 AGE_SECONDS = Gauge(
     "newsfeed_revocations_age_seconds", "Age of what is known of sessions that have ended"
@@ -38,6 +30,19 @@ class Revocation:
     revoke_time: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class RevocationSettings:
+    """A million entries take about 200 MB: a thousand revocations a second for 17 minutes."""
+
+    poll_every_s: float = 1.0
+    backoff_min_s: float = 2.0
+    backoff_max_s: float = 5.0
+    fetch_timeout_s: float = 2.0
+    overlap_s: float = 10.0  # so long after its time a revocation may be committed
+    kept_s: float = 17 * 60.0  # a token lives for 15 minutes; the rest is for clocks that disagree
+    entries_max: int = 1_000_000
+
+
 Fetch = Callable[[datetime | None], Awaitable[Sequence[Revocation]]]
 """Returns all revocations since that time; with None, all that may still matter."""
 
@@ -46,16 +51,19 @@ class Revocations:
     """The revoked sessions of the last minutes.
 
     Bounded: beyond `entries_max` the oldest entries, whose tokens expire first, are dropped and
-    that is logged; a million takes about 200 MB and a thousand revocations a second for 17 minutes.
-    When the list cannot be fetched the known entries stay in force and `age_s` grows.
+    that is logged. While the list cannot be fetched the known entries stay in force and `age_s`
+    grows.
     """
 
     def __init__(
-        self, fetch: Fetch, clock: Clock = time.time, *, entries_max: int = ENTRIES_MAX
+        self,
+        fetch: Fetch,
+        clock: Clock = time.time,
+        settings: RevocationSettings | None = None,
     ) -> None:
         self._fetch = fetch
         self._clock = clock
-        self._entries_max = entries_max
+        self._settings = settings or RevocationSettings()
         # Session id as a number → when it may be forgotten; the oldest first.
         self._forget_at_s: dict[int, float] = {}
         self._newest: datetime | None = None
@@ -74,34 +82,36 @@ class Revocations:
         return session_id.int in self._forget_at_s
 
     def add(self, session_id: UUID) -> None:
-        """Revoke in this process at once; the others learn it from the list."""
+        """Revoke in this process at once; other processes learn it from the list."""
         self._remember(session_id, self._clock())
         self._forget_old()
 
     async def run(self) -> None:
-        """Poll for ever; while it fails more slowly. The first failure and the end are logged."""
-        pause_s = POLL_INTERVAL_S
+        """Polls for ever, less often while polls fail. The first failure and the end are logged."""
+        settings = self._settings
+        pauses_s: Iterator[float] | None = None  # None = the last poll did not fail
         while True:
             try:
                 await self.poll()
             except Exception as error:  # noqa: BLE001 whatever it is, the next poll may succeed
-                if pause_s == POLL_INTERVAL_S:
+                if pauses_s is None:
                     logger.warning("revocations_fetch_failed", extra={"error": repr(error)})
-                pause_s = min(pause_s * 2, POLL_INTERVAL_FAILING_S_MAX)
+                    pauses_s = backoff_s(settings.backoff_min_s, settings.backoff_max_s)
             else:
-                if pause_s != POLL_INTERVAL_S:
+                if pauses_s is not None:
                     logger.info("revocations_fetch_recovered")
-                pause_s = POLL_INTERVAL_S
+                pauses_s = None
             AGE_SECONDS.set(self.age_s)
-            await asyncio.sleep(pause_s)
+            await asyncio.sleep(next(pauses_s) if pauses_s else settings.poll_every_s)
 
     async def poll(self) -> None:
         """Fetch once what is new, and forget what is old."""
         started_at_s = self._clock()
         now = datetime.fromtimestamp(started_at_s, UTC)
         # One time from a wrong future must not hide what is revoked in the present.
-        since = min(self._newest, now) - OVERLAP if self._newest else None
-        async with asyncio.timeout(FETCH_TIMEOUT_S):
+        overlap = timedelta(seconds=self._settings.overlap_s)
+        since = min(self._newest, now) - overlap if self._newest else None
+        async with asyncio.timeout(self._settings.fetch_timeout_s):
             revocations = await self._fetch(since)
         for revocation in revocations:
             self._remember(revocation.session_id, revocation.revoke_time.timestamp())
@@ -111,21 +121,21 @@ class Revocations:
         self._fetched_at_s = started_at_s
 
     def _remember(self, session_id: UUID, revoked_at_s: float) -> None:
-        forget_at_s = revoked_at_s + KEPT_S
+        forget_at_s = revoked_at_s + self._settings.kept_s
         if self._forget_at_s.get(session_id.int, 0.0) < forget_at_s:
             self._forget_at_s.pop(session_id.int, None)
             self._forget_at_s[session_id.int] = forget_at_s
 
     def _forget_old(self) -> None:
-        now_s = self._clock()
+        now_s, entries_max = self._clock(), self._settings.entries_max
         while self._forget_at_s:
             session, forget_at_s = next(iter(self._forget_at_s.items()))
             if forget_at_s > now_s:
-                if len(self._forget_at_s) <= self._entries_max:
+                if len(self._forget_at_s) <= entries_max:
                     break
                 if not self._overflowing:
-                    logger.error("revocations_overflow", extra={"entries_max": self._entries_max})
+                    logger.error("revocations_overflow", extra={"entries_max": entries_max})
                 self._overflowing = True
             del self._forget_at_s[session]
-        if len(self._forget_at_s) < self._entries_max:
+        if len(self._forget_at_s) < entries_max:
             self._overflowing = False

@@ -1,20 +1,16 @@
 """Access tokens: Ed25519 JWTs of people and of services, made here and verified here.
 
 A token goes in as text and comes out as a `Caller`, or as one of three kinds of `Unauthenticated`.
-Which set a key stands in decides what its tokens may say: a key for people never makes a service,
+The set that holds a key decides what its tokens may say: a key for people never makes a service,
 a key of a service makes that service only. A verified token is remembered, so that the next call
 with it costs a look-up; expiry and revocation are looked at on every call.
 """
 
-import asyncio
 import base64
-import contextlib
 import json
-import logging
 import re
 import time
-from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -24,16 +20,10 @@ from uuid import UUID
 import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from svckit.auth.keys import (
-    JwkSet,
-    KeyFileError,
-    SigningKey,
-    SigningKeys,
-    VerifyingKey,
-    parse_public_set,
-)
+from svckit.auth.keys import KeyFileError, SigningKey, SigningKeys
 from svckit.auth.revocations import Revocations
-from svckit.errors import InvalidArgument, Unauthenticated, Unavailable
+from svckit.bounded import Bounded
+from svckit.errors import InvalidArgument, Unauthenticated
 from svckit.ids import Clock, new_id, parse_id
 
 ISSUER = "newsfeed"
@@ -44,17 +34,12 @@ SERVICE_TOKEN_LEFT_S_MIN = 60
 LIFETIME_S_MAX = 60 * 60
 CLOCK_SKEW_S_MAX = 30
 TOKEN_LENGTH_MAX = 4096
-VERIFIED_ENTRIES_MAX = 10_000
-# A key that was taken out of its set stops working this much later at most.
-VERIFIED_TRUST_S = 60
 
 _ALGORITHM = "EdDSA"
 _TYPE = "at+jwt"
 _SHAPE = re.compile(r"([A-Za-z0-9_-]+)\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 _CLAIM_LENGTH_MAX = 64
 _jws = jwt.PyJWS()
-
-logger = logging.getLogger(__name__)
 
 
 class TokenInvalid(Unauthenticated):
@@ -81,7 +66,7 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who a token stands for: a person with a session, or a service with a name."""
+    """The one a token stands for: a person with a session, or a service with a name."""
 
     role: Role
     user_id: UUID | None
@@ -120,7 +105,7 @@ class UserTokenSigner:
 
 
 class ServiceTokenSource:
-    """What a service calls others with. Made at once, so that a wrong key shows at start."""
+    """The tokens that a service calls others with; a wrong key is refused when this is made."""
 
     def __init__(
         self,
@@ -174,6 +159,14 @@ class _Signer:
         return token, expires_at_s
 
 
+@dataclass(frozen=True, slots=True)
+class VerifierSettings:
+    """A key that was taken out of its set stops working `trust_s` later at most."""
+
+    verified_entries_max: int = 10_000
+    trust_s: float = 60.0
+
+
 class TokenVerifier:
     """Verifies tokens of people against `user_keys` and of services against `service_keys`."""
 
@@ -182,6 +175,7 @@ class TokenVerifier:
         user_keys: KeySource,
         service_keys: KeySource,
         revocations: Revocations,
+        settings: VerifierSettings | None = None,
         *,
         issuer: str = ISSUER,
         audience: str = AUDIENCE,
@@ -193,15 +187,17 @@ class TokenVerifier:
         self._issuer = issuer
         self._audience = audience
         self._clock = clock
-        # Token → who it stands for, until when it is good, until when that is believed unchecked.
-        self._verified: OrderedDict[str, tuple[Caller, float, float]] = OrderedDict()
+        settings = settings or VerifierSettings()
+        self._trust_s = settings.trust_s
+        # Token → its caller, until when it is good, until when that is believed unchecked.
+        self._verified = Bounded[str, tuple[Caller, float, float]](settings.verified_entries_max)
 
     async def verify(self, token: str) -> Caller:
-        """Return who calls; raise `TokenInvalid`, `TokenExpired` or `TokenRevoked`."""
+        """Return the caller; raise `TokenInvalid`, `TokenExpired` or `TokenRevoked`."""
         now_s = self._clock()
         known = self._verified.get(token)
         if known is not None and now_s < known[2]:
-            self._verified.move_to_end(token)
+            self._verified.touch(token)
             caller, expires_at_s, _ = known
         else:
             caller, expires_at_s = await self._verify_anew(token, now_s)
@@ -212,21 +208,19 @@ class TokenVerifier:
         return caller
 
     async def _verify_anew(self, token: str, now_s: float) -> tuple[Caller, float]:
-        self._verified.pop(token, None)
+        self._verified.drop(token)
         try:
             caller = await self._read(token, now_s)
         except (ValueError, RecursionError, jwt.PyJWTError, InvalidArgument) as error:
             raise TokenInvalid from error
         expires_at_s = caller.expire_time.timestamp()
-        self._verified[token] = caller, expires_at_s, now_s + VERIFIED_TRUST_S
-        if len(self._verified) > VERIFIED_ENTRIES_MAX:
-            self._verified.popitem(last=False)
+        self._verified.put(token, (caller, expires_at_s, now_s + self._trust_s))
         return caller, expires_at_s
 
     async def _read(self, token: str, now_s: float) -> Caller:
         """Check all but expiry and revocation; the kind of the exception means nothing."""
         kid = _kid_of(token)
-        # Those of services are on disk: a look there never asks another program.
+        # Keys of services are on disk: a look there never asks another program.
         key = await self._service_keys.find(kid)
         is_service = key is not None
         if key is None:
@@ -251,75 +245,6 @@ class TokenVerifier:
             parse_id(claims.text("sid"), "sid"),
         )
         return Caller(role, user_id, session_id, None, claims.text("jti"), expire_time)
-
-
-class RemoteKeys:
-    """The public keys of another program, fetched by one task and served from memory.
-
-    They are fetched each minute, and at once for an unknown key id unless that was done in the last
-    seconds: however many unknown ids come in, the rate of fetches is bounded and nobody waits for
-    more than one. A failing fetch leaves the last set in force.
-    """
-
-    def __init__(
-        self,
-        fetch: Callable[[], Awaitable[JwkSet]],
-        dependency: str,
-        *,
-        interval_s: float = 60.0,
-        pause_s: float = 2.0,
-        timeout_s: float = 2.0,
-    ) -> None:
-        self._fetch = fetch
-        self._dependency = dependency
-        self._interval_s = interval_s
-        self._pause_s = pause_s
-        self._timeout_s = timeout_s
-        self._keys: dict[str, VerifyingKey] | None = None
-        self._wanted = asyncio.Event()
-        self._attempted = asyncio.Event()
-        self._resting = False
-        self._failing = False
-
-    async def find(self, kid: str) -> Ed25519PublicKey | None:
-        """Return the key; raise `Unavailable` while no set was ever fetched."""
-        if self._keys is None or (kid not in self._keys and not self._resting):
-            self._wanted.set()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._timeout_s):
-                    await self._attempted.wait()
-        if self._keys is None:
-            raise Unavailable(dependency=self._dependency)
-        key = self._keys.get(kid)
-        return key.public if key else None
-
-    async def run(self) -> None:
-        """Fetch for ever; a failure is logged once, and so is its end."""
-        while True:
-            self._wanted.clear()
-            await self._refresh()
-            self._attempted.set()
-            self._attempted = asyncio.Event()
-            # Who has keys and asks for another within the pause is answered from these.
-            self._resting = True
-            await asyncio.sleep(self._pause_s)
-            self._resting = False
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._pause_s if self._failing else self._interval_s):
-                    await self._wanted.wait()
-
-    async def _refresh(self) -> None:
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                self._keys = parse_public_set(await self._fetch())
-        except Exception as error:  # noqa: BLE001 whatever it is, the last set stays in force
-            if not self._failing:
-                logger.warning("keys_fetch_failed", extra={"error": repr(error)})
-            self._failing = True
-        else:
-            if self._failing:
-                logger.info("keys_fetch_recovered")
-            self._failing = False
 
 
 def service_of(kid: str) -> str:

@@ -1,4 +1,4 @@
-"""How a program that is not user_svc knows who calls: keys and ended sessions, asked of user_svc.
+"""Callers as a program other than user_svc knows them: by keys and ended sessions of user_svc.
 
 One task each keeps them fresh; a call is then verified from memory alone.
 """
@@ -12,8 +12,9 @@ from newsfeed.user.v1 import user_service_pb2 as pb
 from newsfeed.user.v1.user_service_pb2_grpc import AuthServiceStub
 
 from svckit.auth.keys import JwkSet, StaticKeys
+from svckit.auth.remote_keys import RemoteKeys
 from svckit.auth.revocations import Revocation, Revocations
-from svckit.auth.tokens import RemoteKeys, TokenVerifier
+from svckit.auth.tokens import TokenVerifier
 from svckit.rpc.client import ServiceChannel
 from svckit.times import timestamp
 
@@ -21,7 +22,7 @@ USER_SVC = "user_svc"
 
 
 class Identity:
-    """`verifier` is for the server; whoever makes this runs the `background` tasks."""
+    """`verifier` is for the server; it knows nobody until the `background` tasks run."""
 
     def __init__(self, user_svc: ServiceChannel, service_keys_file: Path) -> None:
         self._auth = user_svc.stub(AuthServiceStub)

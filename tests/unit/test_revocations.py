@@ -6,8 +6,7 @@ from uuid import uuid4
 
 import pytest
 
-from svckit.auth import revocations as module
-from svckit.auth.revocations import Revocation, Revocations
+from svckit.auth.revocations import Revocation, Revocations, RevocationSettings
 from tests.clock import ManualClock
 
 
@@ -115,7 +114,7 @@ def test_what_is_added_here_counts_at_once(revocations):
 
 
 def test_beyond_the_bound_the_oldest_go_and_it_is_logged_once(source, clock, caplog):
-    revocations = Revocations(source.fetch, clock, entries_max=3)
+    revocations = Revocations(source.fetch, clock, RevocationSettings(entries_max=3))
     sessions = [uuid4() for _ in range(6)]
     for session_id in sessions:
         revocations.add(session_id)
@@ -137,22 +136,18 @@ async def test_age_tells_how_old_the_knowledge_is(source, revocations, clock):
     assert revocations.age_s == 7
 
 
-async def test_a_fetch_that_hangs_ends(revocations, monkeypatch):
-    monkeypatch.setattr(module, "FETCH_TIMEOUT_S", 0.01)
-
+async def test_a_fetch_that_hangs_ends(clock):
     async def hang(_):
         await asyncio.Event().wait()
 
-    revocations._fetch = hang
+    revocations = Revocations(hang, clock, RevocationSettings(fetch_timeout_s=0.01))
     with pytest.raises(TimeoutError):
         await revocations.poll()
 
 
-async def test_the_task_goes_on_after_failures_and_logs_each_turn_once(
-    source, revocations, monkeypatch, caplog
-):
-    monkeypatch.setattr(module, "POLL_INTERVAL_S", 0.001)
-    monkeypatch.setattr(module, "POLL_INTERVAL_FAILING_S_MAX", 0.004)
+async def test_the_task_goes_on_after_failures_and_logs_each_turn_once(source, clock, caplog):
+    settings = RevocationSettings(poll_every_s=0.001, backoff_min_s=0.002, backoff_max_s=0.004)
+    revocations = Revocations(source.fetch, clock, settings)
     caplog.set_level(logging.INFO)
 
     async def polled(times):
