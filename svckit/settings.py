@@ -41,6 +41,7 @@ class _Setting:
     at_least: float | None
     at_most: float | None
     choices: tuple[str, ...]
+    length_at_least: int
 
 
 def setting(
@@ -51,9 +52,10 @@ def setting(
     at_least: float | None = None,
     at_most: float | None = None,
     choices: tuple[str, ...] = (),
+    length_at_least: int = 0,
 ) -> Any:
     """A dataclass field that is read from the variable `name`; required when it has no default."""
-    spec = _Setting(name, about, at_least, at_most, choices)
+    spec = _Setting(name, about, at_least, at_most, choices, length_at_least)
     return dataclasses.field(default=default, metadata={"setting": spec})
 
 
@@ -128,6 +130,8 @@ def _parse(spec: _Setting, hint: Any, text: str) -> Any:
         return text.lower() in {"true", "1", "yes", "on"}
     if hint in {int, float}:
         return _parse_number(spec, hint, text)
+    if len(text) < spec.length_at_least:
+        raise ValueError(f"must be at least {spec.length_at_least} characters")
     if hint in {str, Secret, Path}:
         return hint(text)
     raise TypeError(f"{spec.name}: no way to read a {hint}")

@@ -3,6 +3,12 @@ from pathlib import Path
 
 import pytest
 
+from svckit.service_settings import (
+    own_keys_file,
+    page_token_key,
+    service_keys_file,
+    target,
+)
 from svckit.settings import Secret, SettingsError, describe, load, setting
 
 
@@ -53,6 +59,25 @@ def test_a_number_that_is_none_is_refused(text: str) -> None:
         return
     with pytest.raises(SettingsError, match="THREADS: must be a whole number"):
         load(Inner, {"THREADS": text})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shared:
+    own_keys_file: Path = own_keys_file()
+    service_keys_file: Path = service_keys_file()
+    page_token_key: Secret = page_token_key()
+    user_svc_target: str = target("user_svc", "dns:///localhost:50051")
+    feed_svc_target: str = target("feed_svc")
+
+
+def test_a_key_that_is_too_short_is_told_without_showing_it() -> None:
+    files = {"SERVICE_KEY_FILE": "/own", "SERVICE_JWKS_FILE": "/all"}
+    with pytest.raises(SettingsError) as caught:
+        load(Shared, {**files, "PAGE_TOKEN_KEY": "k" * 31})
+    assert caught.value.problems == ["PAGE_TOKEN_KEY: must be at least 32 characters, got ***"]
+    settings = load(Shared, {**files, "PAGE_TOKEN_KEY": "k" * 32, "FEED_SVC_TARGET": "there"})
+    assert settings.user_svc_target == "dns:///localhost:50051"
+    assert settings.feed_svc_target == "there"
 
 
 def test_a_secret_is_masked_wherever_settings_are_shown() -> None:
