@@ -19,7 +19,7 @@ from svckit.auth.tokens import Role
 from svckit.context import calling_user_id, current_caller
 from svckit.ids import ID_BYTES, unpack_ids
 from svckit.page_tokens import PageTokens, page_size
-from svckit.rpc.server import MESSAGE_BYTES_MAX
+from svckit.rpc.limits import MESSAGE_BYTES_MAX
 from svckit.validation import Fields
 
 

@@ -18,6 +18,7 @@ from gateway.routes import Route
 from svckit import errors
 from svckit.context import current_call
 from svckit.rpc.client import ServiceChannel
+from svckit.rpc.limits import ChannelLimits
 from svckit.rpc.status import rich_status, to_rpc_status
 from svckit.rpc.table import Internal
 
@@ -45,9 +46,10 @@ class Services:
         self, targets: Mapping[str, str], timeout_s: float, stream_timeout_s: float
     ) -> None:
         self._unary: dict[str, Callable[..., Awaitable[object]]] = {}
+        limits = ChannelLimits(timeout_s, stream_timeout_s)
         self._calls = {
             name: ServiceChannel(
-                target, _callers_token, timeout_s, translate=partial(_translate, name)
+                target, _callers_token, limits, translate=partial(_translate, name)
             )
             for name, target in targets.items()
         }
@@ -55,7 +57,7 @@ class Services:
             name: ServiceChannel(
                 target,
                 _callers_token,
-                stream_timeout_s=stream_timeout_s,
+                limits,
                 translate=partial(_translate, name),
                 options=_STREAM_OPTIONS,
             )

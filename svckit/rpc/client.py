@@ -2,14 +2,14 @@
 
 `ServiceChannel` is a `grpc.aio.Channel`, so generated stubs work on it unchanged. Each call gets a
 deadline (what is left of the call being served, or the default), the request id and trace of that
-call, and a token: this program's own, or that of who is being served. Servers that say they do not
-serve get none. Calls that the contract marks as idempotent are tried again when their server was
-unavailable, within a budget. Errors leave as domain errors, or as what `translate` makes of them.
+call, and a token: this program's own, or that of the caller being served. Servers that say they do
+not serve get no calls. A call that the contract marks as idempotent is tried again when its server
+was unavailable, within a budget. Errors leave as domain errors, or as what `translate` makes of
+them.
 """
 
 import asyncio
 import json
-import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -20,13 +20,10 @@ from google.protobuf import descriptor_pb2, descriptor_pool
 from opentelemetry.trace import SpanKind
 
 from svckit import errors, telemetry
+from svckit.backoff import backoff_s
 from svckit.context import current_call
-from svckit.rpc.server import MESSAGE_BYTES_MAX
+from svckit.rpc.limits import MESSAGE_BYTES_MAX, ChannelLimits
 from svckit.rpc.status import to_domain_error
-
-ATTEMPTS_MAX = 3
-BACKOFF_S = 0.02
-DEADLINE_MARGIN_S = 0.02
 
 # The servers that serve, by their own health, take turns.
 _SERVICE_CONFIG = {
@@ -59,21 +56,19 @@ class RetryBudget:
 
 
 class ServiceChannel:
-    """What a generated stub needs of a channel; see the module for what it adds to each call."""
+    """A channel for generated stubs; the module's first lines say what it adds to each call."""
 
     def __init__(
         self,
         target: str,
         token: Callable[[], str | None] | None = None,
-        timeout_s: float = 2.0,
-        stream_timeout_s: float = 60.0,
+        limits: ChannelLimits | None = None,
         *,
         translate: Callable[[grpc.aio.AioRpcError, str], Exception] = to_domain_error,
         options: Sequence[tuple[str, int]] = (),
     ) -> None:
         self._token = token
-        self._timeout_s = timeout_s
-        self._stream_timeout_s = stream_timeout_s
+        self._limits = limits or ChannelLimits()
         self._translate = translate
         self._budget = RetryBudget()
         self._channel = grpc.aio.insecure_channel(
@@ -108,25 +103,27 @@ class ServiceChannel:
         self, method: str, *serializers: Any, **options: Any
     ) -> Callable[..., Awaitable[Any]]:
         call = self._channel.unary_unary(method, *serializers, **options)
-        attempts = ATTEMPTS_MAX if _is_idempotent(method) else 1
+        limits = self._limits
+        attempts_max = limits.attempts_max if _is_idempotent(method) else 1
 
         async def invoke(request: Any, timeout: float | None = None) -> Any:  # noqa: ASYNC109 gRPC's own name
             self._budget.earn()
-            deadline_s = self._deadline_s(timeout, self._timeout_s)
-            for attempt in range(1, attempts + 1):
+            deadline_s = self._deadline_s(timeout, limits.timeout_s)
+            pauses_s = backoff_s(limits.backoff_min_s, limits.backoff_max_s)
+            for attempt in range(1, attempts_max + 1):
                 try:
                     return await self._once(call, method, request, deadline_s)
                 except grpc.aio.AioRpcError as error:
-                    backoff_s = random.uniform(0.5, 1.5) * BACKOFF_S * 2**attempt  # noqa: S311 jitter
+                    pause_s = next(pauses_s)
                     may_retry = (
                         error.code() in _TRY_AGAIN
-                        and attempt < attempts
-                        and time.monotonic() + backoff_s < deadline_s
+                        and attempt < attempts_max
+                        and time.monotonic() + pause_s < deadline_s
                         and self._budget.spend()
                     )
                     if not may_retry:
                         raise self._translate(error, _service_of(method)) from error
-                    await asyncio.sleep(backoff_s)
+                    await asyncio.sleep(pause_s)
             raise AssertionError("the last attempt returns or raises")
 
         return invoke
@@ -137,7 +134,7 @@ class ServiceChannel:
         call = self._channel.unary_stream(method, *serializers, **options)
 
         async def invoke(request: Any, timeout: float | None = None) -> AsyncIterator[Any]:  # noqa: ASYNC109
-            deadline_s = self._deadline_s(timeout, self._stream_timeout_s)
+            deadline_s = self._deadline_s(timeout, self._limits.stream_timeout_s)
             remaining_s = deadline_s - time.monotonic()
             responses = call(request, timeout=remaining_s, metadata=self._metadata(None))
             try:
@@ -159,12 +156,13 @@ class ServiceChannel:
         with telemetry.span(method, parent, SpanKind.CLIENT) as traceparent:
             return await call(request, timeout=remaining_s, metadata=self._metadata(traceparent))
 
-    @staticmethod
-    def _deadline_s(timeout_s: float | None, default_s: float) -> float:
+    def _deadline_s(self, timeout_s: float | None, default_s: float) -> float:
         """What was asked for or the default, but never beyond the call that is being served."""
         deadline_s = time.monotonic() + (default_s if timeout_s is None else timeout_s)
         served = current_call.get()
-        return min(deadline_s, served.deadline_s - DEADLINE_MARGIN_S) if served else deadline_s
+        if served is None:
+            return deadline_s
+        return min(deadline_s, served.deadline_s - self._limits.deadline_margin_s)
 
     def _metadata(self, traceparent: str | None) -> Metadata:
         metadata: Metadata = ()
@@ -181,7 +179,7 @@ class ServiceChannel:
 
 
 def _service_of(path: str) -> str:
-    """What outsiders may know of whom we depend on: the name, never the address."""
+    """The name of a dependency, which outsiders may know; its address they may not."""
     return path[1:].partition("/")[0]
 
 

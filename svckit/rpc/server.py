@@ -20,13 +20,12 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health
 from grpc_reflection.v1alpha import reflection
 
-from svckit.rpc.table import CallLimits, RpcTable, Verifier
+from svckit.rpc.limits import MESSAGE_BYTES_MAX, METADATA_BYTES_MAX, CallLimits
+from svckit.rpc.table import RpcTable, Verifier
 from svckit.settings import setting
 
 logger = logging.getLogger(__name__)
 
-MESSAGE_BYTES_MAX = 4 * 1024 * 1024
-METADATA_BYTES_MAX = 16 * 1024
 CHECK_INTERVAL_S = 1.0
 CHECK_TIMEOUT_S = 2.0
 STOP_GRACE_S = 1.0

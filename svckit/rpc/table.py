@@ -1,10 +1,10 @@
 """Around every call: from bytes on the wire to a servicer's method and back.
 
 A servicer has one method an rpc, from request to response (`async def GetUser(self, request)`);
-what else is known of the call is in `svckit.context`. The methods are bound once, at start, into a
-table by path, each wrapped in the same steps: admission, request id and trace, deadline, who calls
-and whether they may, decode, the method itself, encode, and for whatever is raised a status with
-details. The access rule of a method comes from the contract; a method without one can't be bound.
+the rest of the call is in `svckit.context`. The methods are bound once, at start, into a table by
+path, each wrapped in the same steps: admission, request id and trace, deadline, the caller and its
+permission, decode, the method itself, encode, and for every exception a status with details. The
+access rule of a method comes from the contract; a method without one can't be bound.
 """
 
 import asyncio
@@ -27,6 +27,7 @@ from svckit import errors, telemetry
 from svckit.auth.tokens import Caller, Role
 from svckit.context import Call, current_call
 from svckit.ids import new_id
+from svckit.rpc.limits import CallLimits
 from svckit.rpc.status import RpcStatus, code_of, to_rpc_status
 
 logger = logging.getLogger(__name__)
@@ -52,7 +53,7 @@ ROLES_BY_ACCESS: Mapping[int, frozenset[Role]] = {
 
 
 class Verifier(Protocol):
-    """Turns an access token into who it stands for, or raises Unauthenticated."""
+    """Turns an access token into its caller, or raises Unauthenticated."""
 
     async def verify(self, token: str) -> Caller: ...
 
@@ -71,17 +72,7 @@ class ShuttingDown(errors.Unavailable):
 
 
 class Internal(errors.DomainError):
-    """What the caller learns of a fault of ours: the request id to ask us about."""
-
-
-@dataclass(frozen=True, slots=True)
-class CallLimits:
-    """Bounds of one server process."""
-
-    calls_max: int = 1000
-    streams_max: int = 2000
-    call_timeout_s: float = 10.0
-    stream_timeout_s: float = 3600.0
+    """A fault of ours: its caller learns no more than the request id to ask us about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +202,7 @@ class RpcTable(grpc.GenericRpcHandler):
 
     @asynccontextmanager
     async def _ended_by_drain(self, method: _Method) -> AsyncGenerator[None]:
-        """If it is a live stream, be it while a slow reader does not take a message."""
+        """Ends the block of a live stream with the drain, also where a slow reader holds it up."""
         if not method.is_live:
             yield
             return
@@ -243,7 +234,7 @@ class RpcTable(grpc.GenericRpcHandler):
             raise errors.ResourceExhausted(retry_after_s=0.1)
 
     async def _authorize(self, method: _Method, call: Call) -> None:
-        """Who calls, and may they? On a PUBLIC rpc a bad token counts as none."""
+        """Fills in the caller, if it may call. On a PUBLIC rpc a bad token counts as none."""
         if method.access == options_pb2.ACCESS_PUBLIC:
             try:
                 call.caller = await self._verifier.verify(call.token) if call.token else None

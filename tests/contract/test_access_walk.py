@@ -16,7 +16,8 @@ from newsfeed.user.v1 import user_service_pb2 as pb
 
 from svckit.auth.tokens import Role, UserTokenSigner
 from svckit.ids import new_id
-from svckit.rpc.table import CallLimits, RpcTable
+from svckit.rpc.limits import CallLimits
+from svckit.rpc.table import RpcTable
 from tests.contract.contract_descriptors import RPC_LIST, Rpc
 from tests.polling import until
 from tests.requests.refusals import refusal, refusal_of

@@ -15,6 +15,7 @@ from newsfeed.user.v1.user_service_pb2_grpc import (
 from svckit import errors
 from svckit.context import Call, current_call
 from svckit.rpc.client import RetryBudget, ServiceChannel
+from svckit.rpc.limits import ChannelLimits
 from tests.stacks.rpc_server import bearer, dialled, serving
 from user_svc.model import UserNotFound
 
@@ -148,7 +149,9 @@ async def test_a_silent_server_costs_no_more_than_the_default_timeout() -> None:
 
     async with (
         serving(USERS, {"GetMe": mute}) as server,
-        ServiceChannel(target(server.port), lambda: "user", timeout_s=0.1) as channel,
+        ServiceChannel(
+            target(server.port), lambda: "user", ChannelLimits(timeout_s=0.1)
+        ) as channel,
     ):
         with pytest.raises(errors.DeadlineExceeded):
             await channel.stub(UserServiceStub).GetMe(pb.GetMeRequest())
@@ -186,7 +189,7 @@ async def test_a_stream_that_breaks_raises_and_one_that_is_left_is_cancelled() -
 
 
 async def test_no_server_is_unavailable() -> None:
-    async with ServiceChannel("127.0.0.1:1", timeout_s=1) as channel:
+    async with ServiceChannel("127.0.0.1:1", limits=ChannelLimits(timeout_s=1)) as channel:
         with pytest.raises(errors.Unavailable) as caught:
             await channel.stub(UserServiceStub).GetMe(pb.GetMeRequest())
     assert isinstance(caught.value.__cause__, grpc.aio.AioRpcError)

@@ -7,7 +7,7 @@ import grpc
 import pytest
 from newsfeed.content.v1 import content_service_pb2 as pb
 
-from svckit.rpc.server import MESSAGE_BYTES_MAX
+from svckit.rpc.limits import MESSAGE_BYTES_MAX
 from tests.requests.large_posts import WORD, largest
 from tests.requests.refusals import Refusal, refusal
 from tests.stacks.content_stack import Author, ContentStack

@@ -8,7 +8,7 @@ from newsfeed.content.v1 import content_service_pb2 as content_pb
 from newsfeed.feed.v1 import feed_service_pb2 as pb
 from newsfeed.user.v1 import user_service_pb2 as user_pb
 
-from svckit.rpc.server import MESSAGE_BYTES_MAX
+from svckit.rpc.limits import MESSAGE_BYTES_MAX
 from tests.polling import until
 from tests.requests.large_posts import largest
 from tests.stacks.feed_stack import Feed, FeedStack, Reader, circle
