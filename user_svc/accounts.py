@@ -7,13 +7,14 @@ from uuid import UUID
 from svckit.auth.tokens import TokenRevoked
 from svckit.errors import PermissionDenied
 from svckit.ids import new_id
+from svckit.postgres.changes import Change, Changes
 from svckit.validation import Fields
 from user_svc import events, metrics, model
 from user_svc.model import LastAdmin, Role, Tokens, User, UserId, UserNotFound
 from user_svc.passwords import Passwords
 from user_svc.session_store import SessionStore
 from user_svc.sessions import Sessions
-from user_svc.store import Change, Changes, PeopleStore
+from user_svc.store import PeopleStore
 
 
 class Accounts:
@@ -42,17 +43,19 @@ class Accounts:
         user, password_hash = await self._prepare(
             username, email, password, display_name, Role.USER
         )
-        async with self._changes.begin() as change:
+
+        async def insert(change: Change) -> Tokens:
             await self._insert(change, user, password_hash)
-            tokens = await self._sessions.open(change, user.user_id, user.role)
+            return await self._sessions.open(change, user.user_id, user.role)
+
+        tokens = await self._changes.run(insert)
         metrics.SIGN_UPS.inc()
         return user, tokens
 
     async def create_admin(self, username: str, email: str, password: str) -> User:
         """For the command that makes the first admin; no session is opened."""
         user, password_hash = await self._prepare(username, email, password, "", Role.ADMIN)
-        async with self._changes.begin() as change:
-            await self._insert(change, user, password_hash)
+        await self._changes.run(lambda change: self._insert(change, user, password_hash))
         return user
 
     async def _prepare(
@@ -115,16 +118,19 @@ class Accounts:
         if avatar_url is not None:
             avatar_url = model.check_avatar_url(fields, avatar_url)
         fields.check()
-        async with self._changes.begin() as change:
+
+        async def update(change: Change) -> User:
             is_changed = await self._store.update_profile(
                 change, user_id, display_name, bio, avatar_url
             )
-            user = await self._store.changed_user(change, user_id)
+            user = await self._store.user_in(change, user_id)
             if user is None:
                 raise TokenRevoked  # deleted a moment ago
             if is_changed:
                 change.emit(events.user_updated(user, self._clock()))
-        return user
+            return user
+
+        return await self._changes.run(update)
 
     async def search(
         self, query: str, before: tuple[int, UUID], limit: int
@@ -147,8 +153,9 @@ class Accounts:
     async def set_role(self, user_id: UserId, role: Role) -> User:
         """Ends the person's sessions: tokens carry the role, so they log in again to have it."""
         now = self._clock()
-        async with self._changes.begin() as change:
-            has_other_admin = await self._store.has_other_admin(change, user_id)
+
+        async def set_role(change: Change) -> User:
+            has_other_admin = await self._store.lock_admins_and_find_other(change, user_id)
             found = await self._store.lock_user(change, user_id)
             if found is None or found[1] is not None:
                 raise UserNotFound(user_id=str(user_id))
@@ -157,11 +164,13 @@ class Accounts:
                     raise LastAdmin
                 await self._store.set_role(change, user_id, role)
                 await self._session_store.revoke_sessions(change, user_id, now)
-            user = await self._store.changed_user(change, user_id)
+            user = await self._store.user_in(change, user_id)
             assert user is not None
             if role is not found[0]:
                 change.emit(events.user_updated(user, now))
-        return user
+            return user
+
+        return await self._changes.run(set_role)
 
     async def delete(self, caller_id: UserId, user_id: UserId, *, is_admin: bool) -> datetime:
         """Hides the person and ends their sessions at once; returns when that was first done.
@@ -171,8 +180,9 @@ class Accounts:
         if user_id != caller_id and not is_admin:
             raise PermissionDenied
         now = self._clock()
-        async with self._changes.begin() as change:
-            has_other_admin = await self._store.has_other_admin(change, user_id)
+
+        async def delete(change: Change) -> datetime:
+            has_other_admin = await self._store.lock_admins_and_find_other(change, user_id)
             found = await self._store.lock_user(change, user_id)
             if found is None:
                 raise UserNotFound(user_id=str(user_id))
@@ -184,4 +194,6 @@ class Accounts:
             await self._store.mark_deleted(change, user_id, now)
             await self._session_store.revoke_sessions(change, user_id, now)
             change.emit(events.user_deleted(user_id, now))
-        return now
+            return now
+
+        return await self._changes.run(delete)

@@ -17,6 +17,7 @@ from svckit.events.engine import open_publisher
 from svckit.events.relay import Relay
 from svckit.migration_files import Component, migrate_when_there
 from svckit.page_tokens import PageTokens
+from svckit.postgres.changes import Changes
 from svckit.postgres.client import Database, open_database
 from svckit.postgres.migrations import migrate
 from svckit.postgres.outbox import COMPONENT as OUTBOX_COMPONENT
@@ -32,7 +33,7 @@ from user_svc.servicer import AuthServicer, UserServicer
 from user_svc.session_store import SessionStore
 from user_svc.sessions import Sessions
 from user_svc.settings import Settings
-from user_svc.store import Changes, PeopleStore
+from user_svc.store import PeopleStore
 
 NAME = "user_svc"
 COMPONENT = Component(NAME, Path(__file__).parent / "migrations")
@@ -52,7 +53,9 @@ class App:
 
 
 @asynccontextmanager
-async def open_app(settings: Settings, publisher: Publisher) -> AsyncGenerator[App]:
+async def open_app(
+    settings: Settings, publisher: Publisher, unit_of_work: type[Changes] = Changes
+) -> AsyncGenerator[App]:
     """Waits for the database, brings its schema up to date and wires the use cases."""
     dsn = settings.postgres.url()
     await migrate_when_there(lambda: migrate(dsn, [OUTBOX_COMPONENT, COMPONENT]))
@@ -61,7 +64,7 @@ async def open_app(settings: Settings, publisher: Publisher) -> AsyncGenerator[A
         passwords = Passwords(settings.password_threads, settings.passwords_waiting_max)
         # Where it does not run (role `api`), an event waits for the next look of the one that does.
         relay = Relay(PostgresOutbox(database), publisher)
-        changes = Changes(database, relay.nudge)
+        changes = unit_of_work(database, relay.nudge)
         people, session_store = PeopleStore(database), SessionStore(database)
         graph_store = GraphStore(database)
         signer = UserTokenSigner(keys)

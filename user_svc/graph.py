@@ -1,4 +1,8 @@
-"""Following, blocking and muting: each change is one transaction of edge, counts and events."""
+"""Following, blocking and muting: each change is one transaction of edge, counts and events.
+
+The clock is read when both people are locked, so that the times of what happens between two people
+are in its order; an attempt that is done again has a time of its own.
+"""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import datetime
@@ -6,6 +10,7 @@ from uuid import UUID
 
 from svckit.auth.tokens import TokenRevoked
 from svckit.ids import ID_BYTES
+from svckit.postgres.changes import Change, Changes
 from user_svc import events, model
 from user_svc.graph_store import EdgeState, GraphStore
 from user_svc.model import (
@@ -20,7 +25,7 @@ from user_svc.model import (
     UserNotFound,
     ViewerGraph,
 )
-from user_svc.store import Change, Changes, PeopleStore
+from user_svc.store import PeopleStore
 
 ApplyEdge = Callable[[Change, UserId, UserId, datetime], Awaitable[None]]
 
@@ -61,7 +66,7 @@ class Graph:
     async def _add(
         self, kind: EdgeKind, actor_id: UserId, target_id: UserId, apply: ApplyEdge
     ) -> Relationship:
-        async with self._changes.begin() as change:
+        async def add(change: Change) -> None:
             state = await self._lock(change, kind, actor_id, target_id)
             if state.is_blocked and kind is EdgeKind.FOLLOW:
                 raise Blocked(user_id=str(target_id))
@@ -69,15 +74,19 @@ class Graph:
                 if state.is_full:
                     raise EdgeLimitReached(kind=kind, limit=str(model.EDGES_MAX))
                 await apply(change, actor_id, target_id, self._clock())
+
+        await self._changes.run(add)
         return await self.relationship(actor_id, target_id)
 
     async def _remove(
         self, kind: EdgeKind, actor_id: UserId, target_id: UserId, apply: ApplyEdge
     ) -> Relationship:
-        async with self._changes.begin() as change:
+        async def remove(change: Change) -> None:
             state = await self._lock(change, kind, actor_id, target_id)
             if state.exists:
                 await apply(change, actor_id, target_id, self._clock())
+
+        await self._changes.run(remove)
         return await self.relationship(actor_id, target_id)
 
     async def _lock(

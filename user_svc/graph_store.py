@@ -11,7 +11,8 @@ from datetime import datetime
 from uuid import UUID
 
 from svckit.ids import ID_BYTES
-from svckit.postgres.client import Database
+from svckit.postgres.changes import Change
+from svckit.postgres.client import Connection, Database
 from user_svc.model import (
     BLOCKED_BY_MAX,
     EDGES_MAX,
@@ -22,7 +23,7 @@ from user_svc.model import (
     UserId,
     ViewerGraph,
 )
-from user_svc.store import PERSON_COLUMNS, Change, to_user
+from user_svc.store import PERSON_COLUMNS, to_user
 
 SUGGESTION_FOLLOWEES_MAX = 200
 SUGGESTION_FOLLOWEES_EACH_MAX = 100
@@ -188,6 +189,10 @@ SELECT count(*) FROM taken
 """
 _FOLD_LOCK = 0x666F6C64  # "fold": one folder at a time
 
+_NEXT_TO_PURGE = """
+SELECT user_id FROM users WHERE delete_time IS NOT NULL AND purge_time IS NULL
+ORDER BY delete_time LIMIT 1 FOR UPDATE SKIP LOCKED
+"""
 _PURGE = """
 WITH doomed_followers AS (
     SELECT follower_id, followee_id FROM follows WHERE followee_id = $1
@@ -353,21 +358,20 @@ class GraphStore:
 
     async def fold_counts(self, limit: int) -> int:
         """Folds waiting deltas into the counts; returns how many. No reader sees a difference."""
-        async with self._database.transaction() as connection:
+
+        async def fold(connection: Connection) -> int:
             if not await connection.fetchval("SELECT pg_try_advisory_xact_lock($1)", _FOLD_LOCK):
                 return 0
             folded: int = await connection.fetchval(_FOLD, limit)
             return folded
 
+        return await self._database.run(fold)
+
     async def purge_edges(self, limit: int) -> bool:
         """Removes some edges of one deleted person; returns whether there was anything to do."""
-        async with self._database.transaction() as connection:
-            user_id = await connection.fetchval(
-                """
-                SELECT user_id FROM users WHERE delete_time IS NOT NULL AND purge_time IS NULL
-                ORDER BY delete_time LIMIT 1 FOR UPDATE SKIP LOCKED
-                """
-            )
+
+        async def purge(connection: Connection) -> bool:
+            user_id = await connection.fetchval(_NEXT_TO_PURGE)
             if user_id is None:
                 return False
             if not await connection.fetchval(_PURGE, user_id, limit):
@@ -375,3 +379,5 @@ class GraphStore:
                     "UPDATE users SET purge_time = now() WHERE user_id = $1", user_id
                 )
             return True
+
+        return await self._database.run(purge)

@@ -4,9 +4,9 @@ from datetime import datetime
 from uuid import UUID
 
 from svckit.auth.revocations import Revocation
+from svckit.postgres.changes import Change
 from svckit.postgres.client import Database
 from user_svc.model import Role, Session, SessionId, UserId
-from user_svc.store import Change
 
 
 class SessionStore:

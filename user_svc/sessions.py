@@ -23,6 +23,7 @@ from svckit.auth.revocations import Revocation
 from svckit.auth.tokens import USER_TOKEN_LIFETIME_S, TokenRevoked, UserTokenSigner
 from svckit.auth.tokens import Role as TokenRole
 from svckit.ids import ID_BYTES, new_id
+from svckit.postgres.changes import Change, Changes
 from svckit.validation import Fields
 from user_svc import metrics, model
 from user_svc.model import (
@@ -39,7 +40,7 @@ from user_svc.model import (
 )
 from user_svc.passwords import Passwords
 from user_svc.session_store import SessionStore
-from user_svc.store import Change, Changes, PeopleStore
+from user_svc.store import PeopleStore
 
 _FAMILY_BYTES = 18
 _SECRET_BYTES = 32
@@ -98,7 +99,10 @@ class Sessions:
         self._clock = clock
 
     async def open(self, change: Change, user_id: UserId, role: Role) -> Tokens:
-        """A new session, within the transaction that found out who it is for."""
+        """A new session, within the transaction that found out whose it is.
+
+        An attempt that is done again makes other secrets: those of the first are nowhere.
+        """
         now = self._clock()
         token = RefreshToken(
             SessionId(new_id()),
@@ -132,35 +136,49 @@ class Sessions:
             raise WrongCredentials
         assert user_id is not None
         assert password_hash is not None
-        async with self._changes.begin() as change:
+
+        async def open_session(change: Change) -> tuple[User, Tokens]:
             role = await self._store.hold_credentials(change, user_id, password_hash)
             if role is None:  # changed or deleted since it was looked up
                 raise WrongCredentials
             tokens = await self.open(change, user_id, role)
-            user = await self._people.changed_user(change, user_id)
-        assert user is not None
+            user = await self._people.user_in(change, user_id)
+            assert user is not None
+            return user, tokens
+
+        user, tokens = await self._changes.run(open_session)
         metrics.LOG_INS.labels("ok").inc()
         return user, tokens
 
     async def refresh(self, text: str) -> Tokens:
         token = RefreshToken.parse(text)
         now = self._clock()
-        async with self._changes.begin() as change:
+
+        async def rotate(change: Change) -> tuple[str, Tokens | None]:
             found = await self._store.lock_session(change, token.session_id)
             if found is None or not _is_family(token, found[0]):
                 raise RefreshTokenInvalid
             session, role = found
             if session.revoke_time is not None or session.expire_time <= now:
                 raise RefreshTokenInvalid
-            successor = await self._rotate(change, session, token, now)
-        if successor is None:
+            outcome, successor = await self._rotate(change, session, token, now)
+            if successor is None:
+                return outcome, None
+            return outcome, self._tokens(successor, session.user_id, role)
+
+        outcome, tokens = await self._changes.run(rotate)
+        metrics.REFRESHES.labels(outcome).inc()
+        if tokens is None:
             raise RefreshTokenReused
-        return self._tokens(successor, session.user_id, role)
+        return tokens
 
     async def _rotate(
         self, change: Change, session: Session, token: RefreshToken, now: datetime
-    ) -> RefreshToken | None:
-        """The token's successor; None when the token was used up, which ends the session."""
+    ) -> tuple[str, RefreshToken | None]:
+        """What comes of the token, as in `metrics.REFRESHES`, and its successor.
+
+        There is none when the token was used up, which ends the session.
+        """
         presented = _hash(token.secret)
         if hmac.compare_digest(presented, session.secret_hash):
             salt = secrets.token_bytes(_SALT_BYTES)
@@ -169,27 +187,27 @@ class Sessions:
             await self._store.rotate_session(
                 change, session.session_id, _hash(successor.secret), salt, now, expire_time
             )
-            metrics.REFRESHES.labels("rotated").inc()
-            return successor
+            return "rotated", successor
         if (
             session.rotation_salt is not None
             and session.previous_hash is not None
             and hmac.compare_digest(presented, session.previous_hash)
             and now <= session.rotate_time + model.REFRESH_GRACE
         ):
-            metrics.REFRESHES.labels("repeated").inc()
-            return token.successor(session.rotation_salt)
-        metrics.REFRESHES.labels("reused").inc()
+            return "repeated", token.successor(session.rotation_salt)
         await self._store.revoke_session(change, session.session_id, now)
-        return None
+        return "reused", None
 
     async def log_out(self, user_id: UserId, session_id: SessionId, *, everywhere: bool) -> int:
         """Returns how many sessions it ended; none when they had ended before."""
         now = self._clock()
-        async with self._changes.begin() as change:
-            if everywhere:
-                return await self._store.revoke_sessions(change, user_id, now)
-            return await self._store.revoke_session(change, session_id, now)
+        if everywhere:
+            return await self._changes.run(
+                lambda change: self._store.revoke_sessions(change, user_id, now)
+            )
+        return await self._changes.run(
+            lambda change: self._store.revoke_session(change, session_id, now)
+        )
 
     async def change_password(self, user_id: UserId, current: str, new: str) -> Tokens:
         """Ends every session and opens one for whoever changed the password."""
@@ -204,12 +222,15 @@ class Sessions:
         if not await self._passwords.matches(old_hash, current):
             raise WrongPassword
         new_hash = await self._passwords.hash(new)
-        async with self._changes.begin() as change:
+
+        async def set_password(change: Change) -> Tokens:
             role = await self._store.set_password(change, user_id, old_hash, new_hash)
             if role is None:  # changed since it was looked up
                 raise WrongPassword
             await self._store.revoke_sessions(change, user_id, self._clock())
             return await self.open(change, user_id, role)
+
+        return await self._changes.run(set_password)
 
     async def revocations(self, since: datetime | None) -> list[Revocation]:
         """Those that still matter: no access token outlives an older one."""

@@ -1,19 +1,17 @@
-"""People in PostgreSQL, and the transaction that every change of this service is.
+"""People in PostgreSQL: accounts and profiles.
 
 Reads go to the pool; writes take a `Change`: one transaction together with the events that tell of
 it. The stores of sessions and of the graph stand beside this file.
 """
 
 import sys
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from uuid import UUID
 
 from svckit.batches import Coalescer
-from svckit.events.outbox import OutboxRecord
-from svckit.postgres.client import Connection, Database, Record
-from svckit.postgres.outbox import append
+from svckit.postgres.changes import Change
+from svckit.postgres.client import Database, Record
 from user_svc.model import EmailTaken, Role, User, UserId, UsernameTaken
 
 PERSON_COLUMNS = (
@@ -52,36 +50,6 @@ WITH candidates AS (
 SELECT {PERSON_COLUMNS}, rank FROM scored JOIN people USING (user_id)
 WHERE (rank, user_id) < ($3, $4) ORDER BY rank DESC, user_id DESC LIMIT $5
 """
-
-
-class Change:
-    """One transaction: its connection, and the events that are written with it, last."""
-
-    def __init__(self, connection: Connection) -> None:
-        self.connection = connection
-        self.events: list[OutboxRecord] = []
-
-    def emit(self, *events: OutboxRecord) -> None:
-        self.events += events
-
-
-class Changes:
-    """Opens transactions, for every store of this service."""
-
-    def __init__(self, database: Database, on_commit: Callable[[], None]) -> None:
-        self._database = database
-        self._on_commit = on_commit
-
-    @asynccontextmanager
-    async def begin(self) -> AsyncGenerator[Change]:
-        """Commits rows and events together when the block ends, and none of them when it raises."""
-        async with self._database.transaction() as connection:
-            change = Change(connection)
-            yield change
-            if change.events:
-                await append(connection, change.events)
-        if change.events:
-            self._on_commit()
 
 
 class PeopleStore:
@@ -147,7 +115,7 @@ class PeopleStore:
         )
         return [to_user(row) for row in rows]
 
-    async def changed_user(self, change: Change, user_id: UserId) -> User | None:
+    async def user_in(self, change: Change, user_id: UserId) -> User | None:
         """The person as the transaction sees them."""
         row = await change.connection.fetchrow(f"{_PERSON} WHERE user_id = $1", user_id)
         return to_user(row) if row else None
@@ -205,8 +173,8 @@ class PeopleStore:
             "UPDATE users SET role = $2 WHERE user_id = $1", user_id, role
         )
 
-    async def has_other_admin(self, change: Change, user_id: UserId) -> bool:
-        """Until the transaction ends nobody else takes an admin away."""
+    async def lock_admins_and_find_other(self, change: Change, user_id: UserId) -> bool:
+        """Whether somebody else is an admin; that stays so until the transaction ends."""
         await change.connection.execute("SELECT pg_advisory_xact_lock($1)", _ADMIN_LOCK)
         found: bool = await change.connection.fetchval(
             "SELECT EXISTS (SELECT FROM users WHERE role = 'admin' AND user_id <> $1)", user_id

@@ -82,10 +82,9 @@ class PlanRecorder(Database):
     def file_under(self, method: Callable[..., object]) -> None:
         self._method = method.__qualname__
 
-    @asynccontextmanager
-    async def transaction(self) -> AsyncGenerator[Connection]:
+    async def run(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         async with self.session.transaction():
-            yield self
+            return await work(self)
 
     async def fetch(self, query: str, *args: object) -> list[Record]:
         await self._record(query, args)

@@ -11,6 +11,7 @@ from bench.tools.dataset import World
 from bench.tools.plans import PlanRecorder
 from svckit.events.outbox import OutboxRecord
 from svckit.ids import MAX_ID, NIL_ID, new_id
+from svckit.postgres.changes import Change, Changes
 from svckit.postgres.client import Session as DatabaseSession
 from svckit.postgres.outbox import PostgresOutbox, append
 from user_svc.graph_store import GraphStore
@@ -28,7 +29,7 @@ from user_svc.model import (
     UserId,
 )
 from user_svc.session_store import SessionStore
-from user_svc.store import Changes, PeopleStore
+from user_svc.store import PeopleStore
 
 STORES = (PeopleStore, SessionStore, GraphStore, PostgresOutbox)
 TABLES = frozenset(
@@ -64,14 +65,17 @@ async def _ask_people(recorder: PlanRecorder, world: World) -> None:
     for role in (None, *Role):
         for prefix in ("", "anna", "anna_12", "zzz"):
             await ask(store.list_users, role, prefix, MAX_ID, PAGE)
-    async with Changes(recorder, _nobody_waits).begin() as change:
+
+    async def change_person(change: Change) -> None:
         user = User(UserId(new_id()), "new", "new@example.org", "New", "", "", Role.USER, NOW)
         await ask(store.insert_user, change, user, "hash")
         await ask(store.lock_user, change, someone)
-        await ask(store.changed_user, change, someone)
+        await ask(store.user_in, change, someone)
         await ask(store.update_profile, change, someone, "Name", None, None)
         await ask(store.set_role, change, someone, Role.ADMIN)
-        await ask(store.has_other_admin, change, someone)
+        await ask(store.lock_admins_and_find_other, change, someone)
+
+    await Changes(recorder, _nobody_waits).run(change_person)
 
 
 async def _ask_sessions(recorder: PlanRecorder, world: World) -> None:
@@ -82,7 +86,8 @@ async def _ask_sessions(recorder: PlanRecorder, world: World) -> None:
     await ask(store.credentials, "anna_7@example.org")
     await ask(store.password_hash, someone)
     await ask(store.revocations, NOW - timedelta(days=5))
-    async with Changes(recorder, _nobody_waits).begin() as change:
+
+    async def change_sessions(change: Change) -> None:
         await ask(store.hold_credentials, change, someone, "hash")
         await ask(store.set_password, change, someone, "hash", "another")
         await ask(store.insert_session, change, session, SESSIONS_PER_USER_MAX)
@@ -98,6 +103,8 @@ async def _ask_sessions(recorder: PlanRecorder, world: World) -> None:
         )
         await ask(store.revoke_session, change, session.session_id, NOW)
         await ask(store.revoke_sessions, change, someone, NOW)
+
+    await Changes(recorder, _nobody_waits).run(change_sessions)
     await ask(store.delete_old_sessions, NOW - timedelta(days=50), NOW, SESSIONS_BATCH)
 
 
@@ -118,16 +125,19 @@ async def _ask_graph(recorder: PlanRecorder, world: World) -> None:
         for kind in EdgeKind:
             await ask(store.list_edges, kind, viewer, LATEST, PAGE)
     newest = UserId(world.ids[-1])
-    async with Changes(recorder, _nobody_waits).begin() as change:
+
+    async def change_edges(change: Change) -> None:
         for kind in EdgeKind:
             await ask(store.lock_edge, change, kind, newest, busiest)
         await ask(store.remove_follow, change, newest, hub)
         await ask(store.add_follow, change, newest, hub, NOW)
         await ask(store.add_edge, change, EdgeKind.BLOCK, newest, hub, NOW)
         await ask(store.remove_edge, change, EdgeKind.BLOCK, newest, hub)
+
+    await Changes(recorder, _nobody_waits).run(change_edges)
     await ask(store.fold_counts, FOLD_BATCH)
-    async with Changes(recorder, _nobody_waits).begin() as change:
-        await ask(PeopleStore(recorder).mark_deleted, change, hub, NOW)
+    mark_deleted = PeopleStore(recorder).mark_deleted
+    await Changes(recorder, _nobody_waits).run(lambda change: ask(mark_deleted, change, hub, NOW))
     await ask(store.purge_edges, PURGE_BATCH)
 
 
@@ -135,8 +145,7 @@ async def _ask_outbox(recorder: PlanRecorder) -> None:
     outbox, ask = PostgresOutbox(recorder), recorder.ask
     lease = await ask(outbox.hold_lease, "bench", 10.0)
     assert lease is not None
-    async with recorder.transaction() as connection:
-        await ask(append, connection, [_record(0)])
+    await recorder.run(lambda connection: ask(append, connection, [_record(0)]))
     waiting = await ask(outbox.unpublished, 500)
     await ask(outbox.backlog)
     await ask(outbox.mark_published, lease.token, [key for key, _ in waiting])

@@ -53,7 +53,8 @@ def _start(name: str) -> datetime:
 async def _make(database: Database, start: datetime) -> None:
     """Attaching locks out nobody who writes, other than creating it in place."""
     name, end = start.strftime(NAME), start + SLICE
-    async with database.transaction() as connection:
+
+    async def make(connection: Connection) -> None:
         await _lock(connection, "SHARE UPDATE EXCLUSIVE")
         if await connection.fetchval("SELECT to_regclass($1) IS NOT NULL", name):
             return
@@ -65,12 +66,16 @@ async def _make(database: Database, start: datetime) -> None:
             f" FOR VALUES FROM ('{start.isoformat()}') TO ('{end.isoformat()}')"
         )
 
+    await database.run(make)
+
 
 async def _drop(database: Database, start: datetime, now: datetime) -> None:
-    async with database.transaction() as connection:
+    async def drop(connection: Connection) -> None:
         await _lock(connection, "ACCESS EXCLUSIVE")
         if not await connection.fetchval(STILL_NEEDED, start, start + SLICE, now - KEPT):
             await connection.execute(f"DROP TABLE IF EXISTS {start.strftime(NAME)}")
+
+    await database.run(drop)
 
 
 async def _lock(connection: Connection, mode: str) -> None:

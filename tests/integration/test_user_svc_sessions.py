@@ -12,6 +12,7 @@ from newsfeed.user.v1 import user_service_pb2 as pb
 
 from svckit.auth.tokens import UserTokenSigner
 from svckit.ids import new_id
+from svckit.postgres.changes import Changes
 from tests.polling import until
 from tests.requests.refusals import refusal
 from tests.stacks.user_stack import PASSWORD, Client, Person, UserStack
@@ -19,7 +20,7 @@ from user_svc.model import RefreshTokenInvalid, RefreshTokenReused, SessionId
 from user_svc.passwords import Passwords
 from user_svc.session_store import SessionStore
 from user_svc.sessions import RefreshToken, Sessions
-from user_svc.store import Changes, PeopleStore
+from user_svc.store import PeopleStore
 
 IN_FORCE_S = 2.0
 OTHER_PASSWORD = "another horse, another battery"
