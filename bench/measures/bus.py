@@ -128,7 +128,9 @@ def event() -> OutboxRecord:
     event_id = new_id()
     lane = f"lane-{event_id.int % LANES}"
     payload = f"{time.perf_counter()} ".encode().ljust(PAYLOAD_BYTES, b"x")
-    return OutboxRecord(event_id, lane, "post", lane, "PostCreated", payload)
+    return OutboxRecord(
+        event_id, lane, "PostCreated", payload, aggregate_type="post", aggregate_id=lane
+    )
 
 
 @asynccontextmanager

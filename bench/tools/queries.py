@@ -177,7 +177,14 @@ async def prepare(session: DatabaseSession, world: World) -> None:
 
 def _record(number: int) -> OutboxRecord:
     payload = b"x" * 200
-    return OutboxRecord(uuid.uuid4(), f"lane {number % 100}", "user", "id", "FollowAdded", payload)
+    return OutboxRecord(
+        uuid.uuid4(),
+        f"lane {number % 100}",
+        "FollowAdded",
+        payload,
+        aggregate_type="user",
+        aggregate_id="id",
+    )
 
 
 def _most(world: World) -> UserId:

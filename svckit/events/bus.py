@@ -13,8 +13,6 @@ from typing import NewType, Protocol
 from uuid import UUID
 from zlib import crc32
 
-from svckit.events.outbox import OutboxRecord
-
 Position = NewType("Position", str)
 """Where an event stands in its partition: can be stored, and orders as text.
 
@@ -25,6 +23,17 @@ One of another memory of the bus stands before everything that is there now.
 def partition_of(lane: str, partitions: int) -> int:
     """CRC-32 of the lane in UTF-8, modulo the number of partitions: simple to do elsewhere too."""
     return crc32(lane.encode()) % partitions
+
+
+@dataclass(frozen=True, slots=True)
+class BusRecord:
+    """One event: `payload` is the serialized message, `lane` the key of its order."""
+
+    event_id: UUID
+    lane: str
+    type: str
+    payload: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)  # traceparent travels here
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +55,7 @@ class Publisher(Protocol):
     have been lost.
     """
 
-    async def publish(self, records: Sequence[OutboxRecord]) -> None:
+    async def publish(self, records: Sequence[BusRecord]) -> None:
         """Returns once the bus has taken all of them, each lane in the order given.
 
         When it raises, any of them may have been taken.
@@ -160,7 +169,7 @@ class DeadLetter:
     kind: str
     text: str
     set_aside_at_ms: int
-    event: OutboxRecord | None
+    event: BusRecord | None
 
 
 class DeadLetters(Protocol):

@@ -14,11 +14,19 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
 
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 
 from svckit.backoff import backoff_s
 from svckit.errors import Aborted, DeadlineExceeded, ResourceExhausted, Unavailable
-from svckit.events.bus import BatchHandler, BusEvent, Fence, Fenced, Handler, Undecodable
+from svckit.events.bus import (
+    BatchHandler,
+    BusEvent,
+    BusRecord,
+    Fence,
+    Fenced,
+    Handler,
+    Undecodable,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -33,9 +41,19 @@ AGE = Histogram(
     ["group"],
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60, 600),
 )
+# Alerts use these names; engines fill them in.
+LAG = Gauge("newsfeed_bus_lag_events", "Events that a group has yet to do", ["group", "partition"])
+OWNED = Gauge("newsfeed_bus_partitions", "Partitions that this member owns", ["group"])
 
 TRANSIENT = (Unavailable, DeadlineExceeded, ResourceExhausted, Aborted)
 """What a dependency says that may be well later: no fault of the event."""
+
+_ONLY_GROUP = "only-group"
+
+
+def for_one_group(record: BusRecord, group: str) -> BusRecord:
+    """The event put back for this group: the others pass over it."""
+    return replace(record, headers={**record.headers, _ONLY_GROUP: group})
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,18 +148,26 @@ class Delivering:
         self._dead = DEAD.labels(group)
         self._age = AGE.labels(group)
 
+    def wants(self, kind: str) -> bool:
+        """Are events of this type for the handler? Those that are not need not be decoded."""
+        types = self._handler.types
+        return types is None or kind in types
+
     def accept(self, partition: Partition, deliveries: Sequence[Delivery]) -> None:
         """Put them into their lanes, in order; returns at once."""
         for delivery in deliveries:
             partition.take(delivery)
             match delivery.event:
-                case BusEvent() as event:
+                case BusEvent() as event if self._is_for_us(event):
                     # To a batch handler a partition is one lane.
                     self._line_up(partition, "" if self._is_batch else event.lane, delivery)
                 case Undecodable() as error:
                     self._tasks.create_task(self._skip(partition, delivery, error))
-                case None:
+                case _:
                     self._finish(partition, [delivery])
+
+    def _is_for_us(self, event: BusEvent) -> bool:
+        return event.headers.get(_ONLY_GROUP, self._group) == self._group
 
     def _line_up(self, partition: Partition, lane: str, delivery: Delivery) -> None:
         waiting = partition.lanes.get(lane)

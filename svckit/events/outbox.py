@@ -5,25 +5,21 @@ in an order that is safe to publish, hands them to the bus and marks them. Each 
 its own outbox (`svckit.postgres.outbox`, `svckit.mongo.outbox`).
 """
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
 from typing import Protocol, TypeVar
-from uuid import UUID
+
+from svckit.events.bus import BusRecord
 
 Key = TypeVar("Key")
 
 
-@dataclass(frozen=True, slots=True)
-class OutboxRecord:
-    """One event: `payload` is the serialized message, `lane` the key of its order."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutboxRecord(BusRecord):
+    """A record for the bus, and what it is about: the aggregate stays in the outbox."""
 
-    event_id: UUID
-    lane: str
     aggregate_type: str
     aggregate_id: str
-    type: str
-    payload: bytes
-    headers: Mapping[str, str] = field(default_factory=dict)  # traceparent travels here
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,8 +23,8 @@ from typing import Generic
 
 from prometheus_client import Counter, Gauge
 
-from svckit.events.bus import Epoch, Publisher
-from svckit.events.outbox import Key, Lease, OutboxRecord, OutboxSource
+from svckit.events.bus import BusRecord, Epoch, Publisher
+from svckit.events.outbox import Key, Lease, OutboxSource
 
 logger = logging.getLogger(__name__)
 
@@ -157,7 +157,7 @@ class Relay(Generic[Key]):
         logger.info("relay_published_again", extra={"records": count, "last_s": last_s})
         return True
 
-    async def _publish(self, records: Sequence[OutboxRecord]) -> None:
+    async def _publish(self, records: Sequence[BusRecord]) -> None:
         with self._watched():
             async with asyncio.timeout(self._settings.publish_timeout_s):
                 await self._publisher.publish(records)

@@ -15,6 +15,7 @@ from svckit.errors import Unavailable
 from svckit.events.bus import (
     BatchHandler,
     BusEvent,
+    BusRecord,
     Consumer,
     DeadLetter,
     DeadLetters,
@@ -26,7 +27,6 @@ from svckit.events.bus import (
     partition_of,
 )
 from svckit.events.delivery import DeliverySettings
-from svckit.events.outbox import OutboxRecord
 
 PARTITIONS = 4
 DELIVERY = DeliverySettings(backoff_min_s=0.005, backoff_max_s=0.02)
@@ -67,11 +67,11 @@ class BusEngine(Protocol):
         """Make the bus forget everything; for the `BusMemorySuite` alone."""
 
 
-def record(lane: str, number: int = 0) -> OutboxRecord:
-    return OutboxRecord(uuid4(), lane, "", "", "PostCreated", str(number).encode())
+def record(lane: str, number: int = 0) -> BusRecord:
+    return BusRecord(uuid4(), lane, "PostCreated", str(number).encode())
 
 
-def records(lanes: Sequence[str], each: int) -> list[OutboxRecord]:
+def records(lanes: Sequence[str], each: int) -> list[BusRecord]:
     """Numbers 0, 1, 2, ... in every lane; the lanes are mixed."""
     order = [lane for lane in lanes for _ in range(each)]
     random.Random(1).shuffle(order)

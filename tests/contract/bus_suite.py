@@ -11,9 +11,8 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from svckit.events.bus import BusEvent, GroupIsAlive, Publisher, partition_of
+from svckit.events.bus import BusEvent, BusRecord, GroupIsAlive, Publisher, partition_of
 from svckit.events.delivery import DeliverySettings
-from svckit.events.outbox import OutboxRecord
 from tests.contract.bus_engine import (
     DELIVERY,
     PARTITIONS,
@@ -58,8 +57,11 @@ class BusSuite(BusTests):
     async def test_event_arrives_as_it_was_published(
         self, engine: BusEngine, publisher: Publisher
     ) -> None:
-        sent = OutboxRecord(
-            *(uuid4(), "lane ü", "post", "1", "PostCreated", bytes(range(256))),
+        sent = BusRecord(
+            event_id=uuid4(),
+            lane="lane ü",
+            type="PostCreated",
+            payload=bytes(range(256)),
             headers={"traceparent": "00-1", "ü": "\n"},
         )
         handler = Recorder()

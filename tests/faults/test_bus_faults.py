@@ -67,7 +67,14 @@ class Writers:
 
     async def _write(self, writer: int) -> None:
         while True:
-            record = OutboxRecord(new_id(), f"{writer}", "post", "1", "PostCreated", b"payload")
+            record = OutboxRecord(
+                new_id(),
+                f"{writer}",
+                "PostCreated",
+                b"payload",
+                aggregate_type="post",
+                aggregate_id="1",
+            )
             async with self._database.transaction() as connection:
                 await append(connection, [record])
             self.committed.add(record.event_id)

@@ -12,7 +12,7 @@ from contextlib import suppress
 
 from redis.asyncio import Redis
 
-from svckit.events.outbox import OutboxRecord
+from svckit.events.bus import BusRecord
 from svckit.events.relay import Relay, RelaySettings
 from svckit.postgres.client import PostgresSettings, open_database
 from svckit.postgres.outbox import PostgresOutbox
@@ -29,7 +29,7 @@ class StreamPublisher:
         self._redis = redis
         self._stream = stream
 
-    async def publish(self, records: Sequence[OutboxRecord]) -> None:
+    async def publish(self, records: Sequence[BusRecord]) -> None:
         for start in range(0, len(records), 10):
             async with self._redis.pipeline(transaction=False) as pipeline:
                 for record in records[start : start + 10]:

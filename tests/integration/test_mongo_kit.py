@@ -291,7 +291,14 @@ async def test_what_was_acknowledged_outlives_kill_9_with_its_event(tmp_path: Pa
     async def write(mongo: Mongo) -> None:
         while not over.is_set():
             person_id = uuid.uuid4()
-            record = OutboxRecord(person_id, str(person_id), "person", "1", "PersonAdded", b"")
+            record = OutboxRecord(
+                person_id,
+                str(person_id),
+                "PersonAdded",
+                b"",
+                aggregate_type="person",
+                aggregate_id="1",
+            )
 
             async def add(transaction: Transaction, record: OutboxRecord = record) -> None:
                 await transaction.collection(PEOPLE).insert({"_id": record.event_id})

@@ -13,6 +13,7 @@ from typing import cast
 
 import pytest
 
+from svckit.events.bus import BusRecord
 from svckit.events.outbox import OutboxRecord
 from svckit.events.relay import Relay, RelaySettings
 from svckit.mongo.client import (
@@ -265,7 +266,7 @@ class SlowPublisher:
     def __init__(self) -> None:
         self.arrivals: list[tuple[str, int]] = []
 
-    async def publish(self, records: Sequence[OutboxRecord]) -> None:
+    async def publish(self, records: Sequence[BusRecord]) -> None:
         for each in records:
             self.arrivals.append((each.lane, int(each.payload)))
             if random.random() < 0.1:

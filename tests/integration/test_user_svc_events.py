@@ -10,7 +10,7 @@ from google.protobuf.message import Message
 from newsfeed.events.v1 import events_pb2 as events
 from newsfeed.user.v1 import user_service_pb2 as pb
 
-from svckit.events.outbox import OutboxRecord
+from svckit.events.bus import BusRecord
 from tests.polling import until
 from tests.requests.refusals import refusal
 from tests.stacks.user_stack import (
@@ -185,9 +185,9 @@ class InMemoryBus:
     """Remembers the first arrival of each event, in order: any may come again."""
 
     def __init__(self) -> None:
-        self.records: dict[str, OutboxRecord] = {}
+        self.records: dict[str, BusRecord] = {}
 
-    async def publish(self, records: Sequence[OutboxRecord]) -> None:
+    async def publish(self, records: Sequence[BusRecord]) -> None:
         for record in records:
             self.records.setdefault(str(record.event_id), record)
 

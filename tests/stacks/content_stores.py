@@ -107,7 +107,9 @@ def like_of(post: Post, user_id: UserId, time_ms: int = NOW_MS) -> Like:
 
 
 def event(lane: str = "lane") -> OutboxRecord:
-    return OutboxRecord(uuid.uuid4(), lane, "post", "1", "PostCreated", b"payload")
+    return OutboxRecord(
+        uuid.uuid4(), lane, "PostCreated", b"payload", aggregate_type="post", aggregate_id="1"
+    )
 
 
 def place(post: Post) -> Place:

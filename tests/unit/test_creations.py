@@ -55,7 +55,9 @@ def post(content: str = "good") -> Post:
 
 
 def event_of(post: Post) -> OutboxRecord:
-    return OutboxRecord(post.post_id, str(AUTHOR_ID), "post", "", "PostCreated", b"")
+    return OutboxRecord(
+        post.post_id, str(AUTHOR_ID), "PostCreated", b"", aggregate_type="post", aggregate_id=""
+    )
 
 
 async def create(database: Database, posts: Sequence[Post]) -> list[BaseException | None]:

@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 from prometheus_client import REGISTRY
 
-from svckit.events.bus import Epoch
+from svckit.events.bus import BusRecord, Epoch
 from svckit.events.outbox import Backlog, Lease, OutboxRecord
 from svckit.events.relay import Relay, RelaySettings
 from tests.clock import ManualClock
@@ -39,7 +39,14 @@ class MemoryOutbox:
     def add(self, count: int) -> None:
         for _ in range(count):
             number = len(self.rows)
-            record = OutboxRecord(UUID(int=number), "lane", "post", "1", "PostCreated", b"")
+            record = OutboxRecord(
+                UUID(int=number),
+                "lane",
+                "PostCreated",
+                b"",
+                aggregate_type="post",
+                aggregate_id="1",
+            )
             self.rows.append(StoredRecord(record))
 
     async def hold_lease(self, owner: str, ttl_s: float) -> Lease | None:
@@ -98,7 +105,7 @@ class MemoryBus:
     frozen: asyncio.Event | None = None
     after_publish: Callable[[], None] = lambda: None
 
-    async def publish(self, records: Sequence[OutboxRecord]) -> None:
+    async def publish(self, records: Sequence[BusRecord]) -> None:
         if self.frozen is not None:
             await self.frozen.wait()
         if self.broken:

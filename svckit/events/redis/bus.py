@@ -26,8 +26,15 @@ from redis.exceptions import RedisError
 from redis.maint_notifications import MaintNotificationsConfig
 
 from svckit.errors import Unavailable
-from svckit.events.bus import BusMismatch, Epoch, Fence, GroupState, Undecodable, partition_of
-from svckit.events.outbox import OutboxRecord
+from svckit.events.bus import (
+    BusMismatch,
+    BusRecord,
+    Epoch,
+    Fence,
+    GroupState,
+    Undecodable,
+    partition_of,
+)
 from svckit.events.settings import BusSettings
 from svckit.ids import new_id
 
@@ -106,7 +113,7 @@ class RedisBus:
             )
         return Epoch(name.decode(), None if lacks_ms is None else lacks_ms / 1000)
 
-    async def publish(self, epoch: str, records: Sequence[OutboxRecord]) -> None:
+    async def publish(self, epoch: str, records: Sequence[BusRecord]) -> None:
         arguments: list[Argument] = [epoch]
         for record in records:
             headers = json.dumps(dict(record.headers)) if record.headers else ""
@@ -260,14 +267,12 @@ def place_of(entry_id: bytes) -> str:
     return f"{ms:0>13}-{count:0>13}"
 
 
-def decode(fields: Mapping[bytes, bytes]) -> OutboxRecord:
-    """An entry's event, or `Undecodable`. Its aggregate is not told on the bus."""
+def decode(fields: Mapping[bytes, bytes]) -> BusRecord:
+    """An entry's event, or `Undecodable`."""
     try:
-        return OutboxRecord(
+        return BusRecord(
             event_id=UUID(bytes=fields[b"id"]),
             lane=fields[b"lane"].decode(),
-            aggregate_type="",
-            aggregate_id="",
             type=fields[b"type"].decode(),
             payload=fields[b"payload"],
             headers=_headers(fields[b"headers"]),

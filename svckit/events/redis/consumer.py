@@ -18,12 +18,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from prometheus_client import Gauge
 from redis.exceptions import RedisError
 
 from svckit.backoff import backoff_s
 from svckit.events.bus import BatchHandler, BusEvent, Fenced, Handler, Position, Undecodable
 from svckit.events.delivery import (
+    LAG,
+    OWNED,
     TRANSIENT,
     ConsumerSettings,
     Delivering,
@@ -40,13 +41,9 @@ from svckit.events.redis.bus import (
     decode,
     place_of,
 )
-from svckit.events.redis.dead_letters import ONLY_GROUP
 from svckit.events.settings import BusSettings
 
 logger = logging.getLogger(__name__)
-
-LAG = Gauge("newsfeed_bus_lag_events", "Events that a group has yet to do", ["group", "partition"])
-OWNED = Gauge("newsfeed_bus_partitions", "Partitions that this member owns", ["group"])
 
 FORESEEN = (RedisError, OSError, TimeoutError, Fenced, BusEmptied, DeadLettersFull)
 
@@ -284,15 +281,12 @@ class _Session:
     def _delivery(self, number: int, entry: Entry) -> Delivery:
         entry_id, fields = entry
         place = place_of(entry_id)
-        types = self._member.handler.types
-        if types is not None and fields.get(b"type", b"").decode(errors="replace") not in types:
+        if not self._delivering.wants(fields.get(b"type", b"").decode(errors="replace")):
             return Delivery(place, None)
         try:
             record = decode(fields)
         except Undecodable as error:
             return Delivery(place, error)
-        if record.headers.get(ONLY_GROUP, self._group) != self._group:
-            return Delivery(place, None)
         event = BusEvent(
             record.event_id,
             record.lane,

@@ -2,16 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from dataclasses import replace
 from typing import cast
 
 from svckit.events.bus import DeadLetter, Undecodable
-from svckit.events.outbox import OutboxRecord
+from svckit.events.delivery import for_one_group
 from svckit.events.redis.bus import REQUEST_TIMEOUT_S, Entry, RedisBus, bus_errors, decode
 
 PAGE_LETTERS = 100
-ONLY_GROUP = "only-group"
-"""The header that keeps an event that was put back from the other groups."""
 
 
 class RedisDeadLetters:
@@ -42,7 +39,7 @@ class RedisDeadLetters:
         with bus_errors():
             epoch = await self._bus.open()
             await self._bus.publish(
-                epoch, [_for_one_group(event, letter.group) for letter, event in again]
+                epoch, [for_one_group(event, letter.group) for letter, event in again]
             )
         return await self.drop([letter for letter, _ in again])
 
@@ -68,7 +65,3 @@ def _letter(letter_id: str, fields: Mapping[bytes, bytes]) -> DeadLetter:
         set_aside_at_ms=int(letter_id.partition("-")[0]),
         event=event,
     )
-
-
-def _for_one_group(event: OutboxRecord, group: str) -> OutboxRecord:
-    return replace(event, headers={**event.headers, ONLY_GROUP: group})

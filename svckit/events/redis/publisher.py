@@ -7,8 +7,7 @@ from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from svckit.errors import Unavailable
-from svckit.events.bus import Epoch
-from svckit.events.outbox import OutboxRecord
+from svckit.events.bus import BusRecord, Epoch
 from svckit.events.redis.bus import RedisBus, bus_errors, connect
 from svckit.events.settings import BusSettings
 
@@ -21,7 +20,7 @@ class RedisPublisher:
         self._bus = RedisBus(settings, redis)
         self._epoch: str | None = None  # None = whatever connection there was is lost
 
-    async def publish(self, records: Sequence[OutboxRecord]) -> None:
+    async def publish(self, records: Sequence[BusRecord]) -> None:
         if self._epoch is None:
             raise Unavailable(dependency="bus")
         with self._noticing_loss():
