@@ -27,7 +27,6 @@ def error_schemas(comments: Mapping[str, str]) -> dict[str, Json]:
                 "message": _typed("string", "For people, in English; not for programs."),
                 "details": _list("For programs.", _one_of("ErrorInfo", "BadRequest", "RetryInfo")),
             },
-            without=("details",),
         ),
         "ErrorInfo": _detail(
             "ErrorInfo",
@@ -61,7 +60,6 @@ def error_schemas(comments: Mapping[str, str]) -> dict[str, Json]:
                 "description": _typed("string", "What would be right, for people."),
                 "reason": _typed("string", "Why, for programs."),
             },
-            without=("field", "reason"),
         ),
         "RetryInfo": _detail(
             "RetryInfo",
@@ -90,7 +88,7 @@ def _codes() -> list[Json]:
 
 def _detail(name: str, description: str, properties: Mapping[str, Json]) -> dict[str, Json]:
     kind: Json = {"const": _GOOGLE + name, "description": "Tells the kinds of details apart."}
-    return _object(description, {"@type": kind, **properties}, without=tuple(properties))
+    return _object(description, {"@type": kind, **properties})
 
 
 def _one_of(*names: str) -> dict[str, Json]:
@@ -105,14 +103,11 @@ def _typed(kind: str, description: str, **more: Json) -> dict[str, Json]:
     return {"type": kind, "description": description, **more}
 
 
-def _object(
-    description: str, properties: Mapping[str, Json], without: tuple[str, ...] = ()
-) -> dict[str, Json]:
-    """With all properties required but those in `without`."""
-    required: list[Json] = [name for name in properties if name not in without]
+def _object(description: str, properties: Mapping[str, Json]) -> dict[str, Json]:
+    """With all properties required: an error says nothing that may be absent."""
     return {
         "type": "object",
         "description": description,
-        "required": required,
+        "required": list(properties),
         "properties": dict(properties),
     }

@@ -85,13 +85,13 @@ _BY_TYPE: Mapping[int, Json] = {
 def example_of_message(
     message: Descriptor, without: Collection[str] = (), *, is_request: bool = False
 ) -> dict[str, Json]:
-    """As the gateway writes it: what is false or 0 is left out."""
+    """An answer as the gateway writes it; a request without what is false or 0 anyway."""
     return {
         field.json_name: [value] if field.is_repeated else value
         for field in message.fields
         if field.name not in without and not (is_request and _refers_to_others(field))
         for value in [_example(field, is_request=is_request)]
-        if value != 0
+        if value != 0 or not is_request
     }
 
 

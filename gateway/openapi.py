@@ -24,10 +24,11 @@ _ERRORS = {"4XX": "Refused", "5XX": "Failed"}
 _DESCRIPTION = """\
 HTTP and JSON for all that the services offer over gRPC.
 
-- JSON is proto3 JSON: `lowerCamelCase`, 64-bit integers as strings, times as RFC 3339. In answers \
-fields that have their default (0, false, an empty text or list) are left out. In requests \
-`snake_case`, `null` for nothing and the numbers of enums are taken too, and a field that is not \
-in the schema is refused by its name.
+- JSON is proto3 JSON: `lowerCamelCase`, 64-bit integers as strings, times as RFC 3339. Answers \
+have all fields that their schema requires, also those with their default (0, false, an empty text \
+or list); other fields are absent when there is nothing to say. In requests any field may be left \
+out, `snake_case`, `null` for nothing and the numbers of enums are taken too, and a field that is \
+not in the schema is refused by its name.
 - Lists come in pages: send `nextPageToken` back as `pageToken`; only an empty one is the end.
 - `PUT` and `DELETE` may be sent again: twice is as good as once.
 - Errors have one shape, `Error`, whatever failed; programs go by `reason`.
@@ -35,8 +36,7 @@ in the schema is refused by its name.
 
 
 def openapi_document(contract: Contract, routes: Sequence[Route]) -> dict[str, Json]:
-    bodies = [route.descriptor.input_type for route in routes if route.body]
-    schemas = Schemas(contract.comments, bodies)
+    schemas = Schemas(contract.comments, [route.descriptor.output_type for route in routes])
     paths: dict[str, dict[str, Json]] = {}
     for route in routes:
         operation = _operation(contract, schemas, route)
@@ -127,7 +127,7 @@ def _parameters(schemas: Schemas, route: Route) -> list[Json]:
 
 def _parameter(schemas: Schemas, parameter: Parameter, place: str) -> Json:
     is_required = place == "path"
-    schema = schemas.field(parameter.field)
+    schema = schemas.field(parameter.field, is_request=True)
     found: dict[str, Json] = {
         "name": parameter.json_name,
         "in": place,
@@ -151,7 +151,7 @@ def _request_body(schemas: Schemas, route: Route) -> dict[str, Json]:
         "description": schemas.comment(message),
         "content": {
             _JSON_TYPE: {
-                "schema": schemas.reference(message, without),
+                "schema": schemas.request(message, without),
                 "example": example_of_message(message, without, is_request=True),
             }
         },
@@ -160,7 +160,7 @@ def _request_body(schemas: Schemas, route: Route) -> dict[str, Json]:
 
 def _responses(schemas: Schemas, route: Route) -> dict[str, Json]:
     message = route.descriptor.output_type
-    schema = schemas.reference(message)
+    schema = schemas.answer(message)
     content: dict[str, Json] = {
         _JSON_TYPE: {"schema": schema, "example": example_of_message(message)}
     }

@@ -115,7 +115,10 @@ def _answer(http_status: int, status: status_pb2.Status, headers: Headers) -> An
             "code": http_status,
             "status": code_pb2.Code.Name(status.code),
             "message": status.message,
-            "details": [json_format.MessageToDict(each) for each in status.details],
+            "details": [
+                json_format.MessageToDict(each, always_print_fields_with_no_presence=True)
+                for each in status.details
+            ],
         }
     }
     body = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()

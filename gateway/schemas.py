@@ -1,10 +1,11 @@
 """Types of the contract as JSON schemas, each with its comment.
 
-A message is a component, named for its type. One that can be in a request has no other properties
-than its own, since others are refused; what is only in answers may grow.
+A message is a component, named for its type. In requests it has no other properties than its own,
+since others are refused, and none is required; in answers it may grow, and what is always there is
+required. A type that is in both has a component for each, that of requests named `...Input`.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 
@@ -24,26 +25,28 @@ _WELL_KNOWN: Mapping[str, Mapping[str, Json]] = {
 
 
 class Schemas:
-    """The components that have been referred to so far."""
+    """The components that have been referred to so far; `answers` are the types of all answers."""
 
-    def __init__(self, comments: Mapping[str, str], from_requests: Iterable[Descriptor]) -> None:
+    def __init__(self, comments: Mapping[str, str], answers: Iterable[Descriptor]) -> None:
         self.components: dict[str, Json] = {}
         self._parts: dict[str, tuple[str, ...]] = {}  # what is in a component, by its name
         self._comments = comments
-        self._closed: set[str] = set()
-        for message in from_requests:
-            self._close(message)
+        self._in_answers: set[str] = set()
+        for message in answers:
+            self._add_answer(message)
 
-    def reference(self, message: Descriptor, without: Collection[str] = ()) -> dict[str, Json]:
-        """`without`: fields that stand elsewhere in the request."""
-        if self._is_new(message, without):
-            self.components[message.name] = {}  # its place, before those of the types in it
-            self.components[message.name] = self._message(message, without)
-        return {"$ref": f"#/components/schemas/{message.name}"}
+    def answer(self, message: Descriptor) -> dict[str, Json]:
+        """A reference to the type as it is in answers."""
+        return self._reference(message, message.name, is_request=False)
 
-    def field(self, field: FieldDescriptor) -> dict[str, Json]:
+    def request(self, message: Descriptor, without: Collection[str] = ()) -> dict[str, Json]:
+        """The same for requests. `without`: fields that stand elsewhere in the request."""
+        name = f"{message.name}Input" if message.full_name in self._in_answers else message.name
+        return self._reference(message, name, without, is_request=True)
+
+    def field(self, field: FieldDescriptor, *, is_request: bool) -> dict[str, Json]:
         """The schema of a property or parameter."""
-        schema = self._value(field)
+        schema = self._value(field, is_request=is_request)
         if field.is_repeated:
             schema = {"type": "array", "items": schema}
         return schema | {"description": self.comment(field)}
@@ -51,24 +54,29 @@ class Schemas:
     def comment(self, element: Descriptor | FieldDescriptor | EnumDescriptor) -> str:
         return as_text(self._comments[element.full_name])
 
-    def _message(self, message: Descriptor, without: Collection[str]) -> dict[str, Json]:
-        schema: dict[str, Json] = {
-            "type": "object",
-            "description": self.comment(message),
-            "properties": {
-                field.json_name: self.field(field)
-                for field in message.fields
-                if field.name not in without
-            },
-        }
-        return schema | (
-            {"additionalProperties": False} if message.full_name in self._closed else {}
-        )
+    def _reference(
+        self, message: Descriptor, name: str, without: Collection[str] = (), *, is_request: bool
+    ) -> dict[str, Json]:
+        if self._is_new(message, name, without):
+            self.components[name] = {}  # its place, before those of the types in it
+            fields = [field for field in message.fields if field.name not in without]
+            self.components[name] = {
+                "type": "object",
+                "description": self.comment(message),
+                **({"additionalProperties": False} if is_request else _required(fields)),
+                "properties": {
+                    field.json_name: self.field(field, is_request=is_request) for field in fields
+                },
+            }
+        return {"$ref": f"#/components/schemas/{name}"}
 
-    def _value(self, field: FieldDescriptor) -> dict[str, Json]:
+    def _value(self, field: FieldDescriptor, *, is_request: bool) -> dict[str, Json]:
         if field.message_type is not None:
             known = _WELL_KNOWN.get(field.message_type.full_name)
-            return dict(known) if known else self.reference(field.message_type)
+            if known is not None:
+                return dict(known)
+            of = self.request if is_request else self.answer
+            return of(field.message_type)
         if field.enum_type is not None:
             return self._enum(field.enum_type)
         if field.type == FieldDescriptor.TYPE_BYTES:
@@ -76,7 +84,7 @@ class Schemas:
         return dict(_BY_TYPE[field.cpp_type])
 
     def _enum(self, enum: EnumDescriptor) -> dict[str, Json]:
-        if self._is_new(enum):
+        if self._is_new(enum, enum.name):
             values = [(each.name, f"{enum.full_name}.{each.name}") for each in enum.values]
             lines = [f"- `{name}`: {as_text(self._comments[key])}" for name, key in values]
             self.components[enum.name] = {
@@ -86,18 +94,27 @@ class Schemas:
             }
         return {"$ref": f"#/components/schemas/{enum.name}"}
 
-    def _is_new(self, element: Descriptor | EnumDescriptor, without: Collection[str] = ()) -> bool:
+    def _is_new(
+        self, element: Descriptor | EnumDescriptor, name: str, without: Collection[str] = ()
+    ) -> bool:
         """Two things of one name can't both be documented under it."""
         parts = (element.full_name, *without)
-        if self._parts.setdefault(element.name, parts) != parts:
-            raise ValueError(f"{parts} and {self._parts[element.name]} share a name")
-        return element.name not in self.components
+        if self._parts.setdefault(name, parts) != parts:
+            raise ValueError(f"{parts} and {self._parts[name]} share a name")
+        return name not in self.components
 
-    def _close(self, message: Descriptor) -> None:
-        self._closed.add(message.full_name)
+    def _add_answer(self, message: Descriptor) -> None:
+        self._in_answers.add(message.full_name)
         for field in message.fields:
-            if field.message_type is not None and field.message_type.full_name not in self._closed:
-                self._close(field.message_type)
+            part = field.message_type
+            if part is not None and part.full_name not in self._in_answers:
+                self._add_answer(part)
+
+
+def _required(fields: Sequence[FieldDescriptor]) -> dict[str, Json]:
+    """What an answer always has; JSON schema wants no list of nothing."""
+    always: list[Json] = [field.json_name for field in fields if not field.has_presence]
+    return {"required": always} if always else {}
 
 
 def as_text(comment: str) -> str:

@@ -83,7 +83,9 @@ def take(rounds: int = ROUNDS) -> list[Measure]:
     encoded = _in_turn(
         # Each time a new message, as it comes from a service: nothing in it has been looked at.
         lambda: encode(ListHomeFeedResponse.FromString(page)),
-        lambda: json_format.MessageToJson(ListHomeFeedResponse.FromString(page)).encode(),
+        lambda: json_format.MessageToJson(
+            ListHomeFeedResponse.FromString(page), always_print_fields_with_no_presence=True
+        ).encode(),
         rounds,
     )
     decoded = _in_turn(

@@ -101,8 +101,8 @@ async def test_a_message_is_an_event_with_its_resume_token_as_id(
     ada = await user_stack.sign_up("ada")
     async with live(stack, ada) as connection:
         feed.put("t-1", "two\nlines")
-        item = '{"post":{"postId":"p-1","content":"two\\nlines"}}'
-        data = f'{{"resumeToken":"t-1","items":[{item}]}}'
+        post = '{"postId":"p-1","authorId":"","content":"two\\nlines","edited":false,"mentions":[]}'
+        data = f'{{"resumeToken":"t-1","items":[{{"post":{post}}}],"reset":false}}'
         assert await connection.event() == f"id: t-1\ndata: {data}\n\n"
         feed.put("t-2")
         assert (await connection.event()).startswith("id: t-2\n")

@@ -169,7 +169,9 @@ def test_details_of_errors_are_written_as_json_format_does() -> None:
     retry = error_details_pb2.RetryInfo(retry_delay=Duration(seconds=1, nanos=500_000_000))
     for message in (info, retry):
         to_object = Encoders().to_object(descriptor_of(type(message)))
-        assert to_object(message) == json_format.MessageToDict(message)
+        assert to_object(message) == json_format.MessageToDict(
+            message, always_print_fields_with_no_presence=True
+        )
 
 
 def test_types_that_are_not_supported_are_refused_at_start() -> None:

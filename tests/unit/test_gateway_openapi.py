@@ -126,8 +126,9 @@ def test_requests_are_closed_and_answers_may_grow() -> None:
     for route in ROUTER.routes:
         if route.body:
             assert SCHEMAS[route.descriptor.input_type.name]["additionalProperties"] is False
-    assert SCHEMAS["Media"]["additionalProperties"] is False
-    assert "additionalProperties" not in SCHEMAS["Post"]
+    assert SCHEMAS["MediaInput"]["additionalProperties"] is False
+    for name in ("Post", "Media"):
+        assert "additionalProperties" not in SCHEMAS[name]
     assert "postId" not in SCHEMAS["UpdatePostRequest"]["properties"]  # it stands in the path
 
 
@@ -140,6 +141,21 @@ def test_errors_are_as_they_are_described(error: Exception) -> None:
     for detail in answer["error"]["details"]:
         name = detail["@type"].rpartition(".")[2]
         assert set(detail) <= set(SCHEMAS[name]["properties"])
+
+
+def test_answers_require_what_is_always_there_and_requests_nothing() -> None:
+    assert SCHEMAS["EngagementCounts"]["required"] == list(
+        SCHEMAS["EngagementCounts"]["properties"]
+    )
+    assert SCHEMAS["Post"]["required"] == ["postId", "authorId", "content", "edited", "mentions"]
+    assert "required" not in SCHEMAS["GetPostResponse"]
+    for route in ROUTER.routes:
+        message = route.descriptor.output_type
+        empty = Encoders().to_object(message)(route.output_class())
+        assert isinstance(empty, dict)
+        assert list(empty) == SCHEMAS[message.name].get("required", [])
+        if route.body:
+            assert "required" not in SCHEMAS[route.descriptor.input_type.name]
 
 
 def test_pages_have_only_files_of_this_server() -> None:
