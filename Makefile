@@ -70,4 +70,4 @@ bench-quick: setup ## the same with less data, for a shorter time
 	$(python) -m bench --quick
 
 explain: setup ## the plans and times of the hot queries
-	$(python) -m bench.tools.explain
+	$(python) -m tests.plans.explain

@@ -30,10 +30,10 @@ from bench.measures.gateway_json import write_and_read_json
 from bench.measures.gateway_live import watch
 from bench.measures.login import log_in
 from bench.measures.reads import get_user, stream_follower_ids
-from bench.tools.dataset import FULL, load, progress_bar
 from bench.tools.measure import Measure, Site
-from bench.tools.stack import Bench, bench_folder, durable
 from devstack import postgres
+from devstack.dataset import FULL, load, progress_bar
+from devstack.rig import Bench, bench_folder, durable
 from svckit.postgres.client import connect
 
 MEASURES: Mapping[str, Callable[[Site], Awaitable[list[Measure]]]] = {

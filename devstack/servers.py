@@ -154,7 +154,7 @@ def is_alive(process: psutil.Process) -> bool:
 
 def free_port() -> int:
     while True:
-        port = random.choice(FREE_PORTS)  # noqa: S311
+        port = random.choice(FREE_PORTS)
         if is_free(port):
             return port
 

@@ -10,8 +10,8 @@ from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 
 from bench.tools.measure import Measure, Site
-from bench.tools.stack import bench_folder, durable
 from devstack import valkey
+from devstack.rig import bench_folder, durable
 from svckit.events.bus import BusEvent, Fence, Handler
 from svckit.events.engine import make_consumer, open_publisher
 from svckit.events.outbox import OutboxRecord

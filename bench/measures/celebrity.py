@@ -26,8 +26,8 @@ from newsfeed.feed.v1.feed_service_pb2_grpc import FeedServiceStub
 from bench.measures.bus import in_background
 from bench.measures.reads import LONG_LIVED
 from bench.tools.measure import Measure, Site
-from bench.tools.stack import CONTENT_SVC, FEED_SVC, bearer, durable
 from devstack import mongo, valkey
+from devstack.rig import CONTENT_SVC, FEED_SVC, bearer, durable
 from feed_svc.author_store import AuthorStore
 from feed_svc.model import ID_BYTES, WINDOW_ENTRIES_MAX, Place, PostId, Source, Tier, UserId
 from feed_svc.store import FeedRedis, StoreSettings, member_of, open_store

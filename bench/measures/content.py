@@ -15,13 +15,13 @@ from newsfeed.content.v1 import content_service_pb2 as pb
 from newsfeed.content.v1.content_service_pb2_grpc import ContentServiceStub
 
 from bench.measures.reads import CONCURRENCY, LONG_LIVED, beside_echo
-from bench.tools.dataset import SEED, progress_bar
 from bench.tools.load import generate
 from bench.tools.measure import Measure, Site
 from bench.tools.posts import START_MS, YEAR_MS, load_posts, text
-from bench.tools.stack import CONTENT_SVC, Running, bearer, durable
 from content_svc.model import Post
 from devstack import mongo, valkey
+from devstack.dataset import SEED, progress_bar
+from devstack.rig import CONTENT_SVC, Running, bearer, durable
 from svckit.ids import NIL_ID, pack_ids
 from svckit.mongo.client import MongoSettings
 from svckit.settings import Secret

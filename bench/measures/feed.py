@@ -20,11 +20,11 @@ from newsfeed.feed.v1.feed_service_pb2_grpc import FeedServiceStub
 
 from bench.measures.content import AUTHORS
 from bench.measures.reads import LONG_LIVED, beside_echo
-from bench.tools.dataset import SEED, progress_bar
 from bench.tools.measure import Measure, Site
 from bench.tools.posts import load_posts
-from bench.tools.stack import CONTENT_SVC, FEED_SVC, Running, bearer, durable
 from devstack import mongo, valkey
+from devstack.dataset import SEED, progress_bar
+from devstack.rig import CONTENT_SVC, FEED_SVC, Running, bearer, durable
 from svckit.auth.tokens import Role
 from svckit.mongo.client import MongoSettings
 from svckit.settings import Secret

@@ -16,7 +16,7 @@ from newsfeed.user.v1 import user_service_pb2 as pb
 from newsfeed.user.v1.user_service_pb2_grpc import GraphServiceStub
 
 from bench.tools.measure import Measure, Site
-from bench.tools.stack import bearer
+from devstack.rig import bearer
 
 PEOPLE = 200
 CHANGES_EACH = 5  # an odd number: it ends with a follow

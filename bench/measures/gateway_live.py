@@ -18,7 +18,7 @@ from newsfeed.content.v1.content_service_pb2_grpc import ContentServiceStub
 from bench.tools.gateway_stage import Stage, set_up
 from bench.tools.http_load import request
 from bench.tools.measure import Measure, Site
-from bench.tools.stack import CONTENT_SVC, FEED_SVC, GATEWAY, Running, bearer
+from devstack.rig import CONTENT_SVC, FEED_SVC, GATEWAY, Running, bearer
 from devstack.servers import HOST
 from svckit.ids import new_id
 

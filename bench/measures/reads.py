@@ -10,7 +10,7 @@ from newsfeed.user.v1.user_service_pb2_grpc import GraphServiceStub
 from bench.tools.echo import RESPONSE_VARIABLE, RPC_VARIABLE
 from bench.tools.load import generate
 from bench.tools.measure import Measure, Site
-from bench.tools.stack import Running, bearer
+from devstack.rig import Running, bearer
 from svckit.ids import ID_BYTES
 
 GET_USER = "/newsfeed.user.v1.UserService/GetUser"

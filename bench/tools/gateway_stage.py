@@ -18,10 +18,11 @@ from newsfeed.feed.v1.feed_service_pb2_grpc import FeedServiceStub
 from bench.measures.celebrity import COUNT_FOLLOWERS
 from bench.measures.feed import FOLLOW, PAGE_ITEMS
 from bench.measures.reads import LONG_LIVED
-from bench.tools.dataset import SEED, progress_bar
 from bench.tools.measure import Site
 from bench.tools.posts import load_posts
-from bench.tools.stack import (
+from devstack import mongo, valkey
+from devstack.dataset import SEED, progress_bar
+from devstack.rig import (
     CONTENT_SVC,
     FEED_SVC,
     GATEWAY,
@@ -31,7 +32,6 @@ from bench.tools.stack import (
     bench_folder,
     durable,
 )
-from devstack import mongo, valkey
 from svckit.auth.tokens import Role
 from svckit.mongo.client import MongoSettings
 from svckit.settings import Secret

@@ -4,8 +4,8 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bench.tools.dataset import World
-from bench.tools.stack import Bench
+from devstack.dataset import World
+from devstack.rig import Bench
 from svckit.postgres.client import Session
 
 

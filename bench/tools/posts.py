@@ -11,11 +11,11 @@ from itertools import islice
 from random import Random
 from uuid import UUID
 
-from bench.tools.dataset import SEED, START, YEAR_S, Progress
 from content_svc.app import COMPONENT
 from content_svc.model import Post, PostId, UserId
 from content_svc.store import POSTS, document_of
 from content_svc.texts import tags_in
+from devstack.dataset import SEED, START, YEAR_S, Progress
 from svckit.mongo.client import MongoSettings, open_mongo
 from svckit.mongo.migrations import migrate
 from svckit.mongo.outbox import COMPONENT as OUTBOX_COMPONENT

@@ -16,8 +16,8 @@ from newsfeed.events.v1 import events_pb2
 from newsfeed.user.v1 import user_service_pb2 as pb
 from newsfeed.user.v1 import user_service_pb2_grpc as stubs
 
-from bench.tools.dataset import Size, load
-from bench.tools.stack import Bench, Running
+from devstack.dataset import Size, load
+from devstack.rig import Bench, Running
 from tests.polling import until
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ import grpc
 from newsfeed.user.v1 import user_service_pb2 as pb
 from newsfeed.user.v1.user_service_pb2_grpc import GraphServiceStub
 
-from bench.tools.dataset import Size, load
-from bench.tools.stack import Bench
+from devstack.dataset import Size, load
+from devstack.rig import Bench
 
 ACTORS = 60
 CHANGES_EACH = 12

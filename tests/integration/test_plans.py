@@ -5,10 +5,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from bench.tools.dataset import Size, load
-from bench.tools.plans import PlanRecorder
-from bench.tools.queries import STORES, TABLES, ask_everything, prepare
+from devstack.dataset import Size, load
 from svckit.postgres.client import connect
+from tests.plans.plans import PlanRecorder
+from tests.plans.queries import STORES, TABLES, ask_everything, prepare
 
 WORLD = Size(people=50_001, follows=120_000, blocks=2_000, mutes=2_000, sessions=10_000)
 NOT_ASKED = {"PostgresOutbox.maintain"}  # partitions: about tables, a few times a day

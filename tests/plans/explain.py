@@ -1,6 +1,6 @@
 """A report on every statement of user_svc: its plan, and its time with and without its indexes.
 
-    python -m bench.tools.explain > explain.txt
+    python -m tests.plans.explain > explain.txt
 
 On a throw-away PostgreSQL with 100,000 people and 2,000,000 edges; takes a few minutes.
 """
@@ -9,12 +9,12 @@ import asyncio
 import sys
 from collections.abc import Iterator, Sequence
 
-from bench.tools.dataset import FULL, load, progress_bar
-from bench.tools.plans import BEFORE_TIMEOUT_S, Node, Plan, PlanRecorder
-from bench.tools.queries import TABLES, ask_everything, prepare
-from bench.tools.stack import bench_folder, durable
 from devstack import postgres
+from devstack.dataset import FULL, load, progress_bar
+from devstack.rig import bench_folder, durable
 from svckit.postgres.client import connect
+from tests.plans.plans import BEFORE_TIMEOUT_S, Node, Plan, PlanRecorder
+from tests.plans.queries import TABLES, ask_everything, prepare
 
 DETAILS = (
     *("Index Cond", "Recheck Cond", "Filter", "Rows Removed by Filter", "Hash Cond", "Join Filter"),

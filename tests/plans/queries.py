@@ -7,13 +7,13 @@ batches, first pages.
 import uuid
 from datetime import UTC, datetime, timedelta
 
-from bench.tools.dataset import World
-from bench.tools.plans import PlanRecorder
+from devstack.dataset import World
 from svckit.events.outbox import OutboxRecord
 from svckit.ids import MAX_ID, NIL_ID, new_id
 from svckit.postgres.changes import Change, Changes
 from svckit.postgres.client import Session as DatabaseSession
 from svckit.postgres.outbox import PostgresOutbox, append
+from tests.plans.plans import PlanRecorder
 from user_svc.graph_store import GraphStore
 from user_svc.maintenance import FOLD_BATCH, PURGE_BATCH, SESSIONS_BATCH
 from user_svc.model import (
