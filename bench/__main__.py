@@ -33,7 +33,7 @@ from bench.measures.reads import get_user, stream_follower_ids
 from bench.tools.measure import Measure, Site
 from devstack import postgres
 from devstack.dataset import FULL, load, progress_bar
-from devstack.rig import Bench, bench_folder, durable
+from devstack.rig import Rig, durable, rig_folder
 from svckit.postgres.client import connect
 
 MEASURES: Mapping[str, Callable[[Site], Awaitable[list[Measure]]]] = {
@@ -57,12 +57,12 @@ RESULTS = Path(__file__).parent / "results.json"
 
 
 async def take(names: Sequence[str], *, quick: bool) -> list[Measure]:
-    with bench_folder() as folder:
+    with rig_folder() as folder:
         async with durable(postgres.STORE, folder) as dsn:
             world = await load(dsn, QUICK if quick else FULL, progress_bar)
             session = await connect(dsn)
             rounds, seconds, posts = (5, 1.5, 100_000) if quick else (9, 4.0, 1_000_000)
-            site = Site(Bench(folder, dsn), world, session, rounds, seconds, posts)
+            site = Site(Rig(folder, dsn), world, session, rounds, seconds, posts)
             measures = []
             for name in names:
                 print(f"{name} ...", file=sys.stderr)

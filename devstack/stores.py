@@ -16,7 +16,7 @@ from devstack.store import Store, StoreHome
 
 STORES = (postgres.STORE, valkey.STORE, mongo.STORE)
 # Its input ends when this process does, however that happens.
-WATCHDOG = 'cat; kill -KILL "$1"; rm -rf "$2"'
+WATCHDOG = 'cat; kill -KILL "$1"; shift; rm -rf "$@"'
 
 OnDeath = Callable[[str], None]
 
@@ -41,10 +41,10 @@ async def throwaway(store: Store, on_death: OnDeath = lambda _: None) -> AsyncIt
 
 
 @contextmanager
-def watchdog(pid: int, folder: Path) -> Iterator[None]:
-    """Kills the process and removes the folder when this process is killed inside the block."""
+def watchdog(pid: int, *folders: Path) -> Iterator[None]:
+    """Kills the process and removes the folders when this process is killed inside the block."""
     with subprocess.Popen(
-        ("/bin/sh", "-c", WATCHDOG, "watchdog", str(pid), str(folder)),
+        ("/bin/sh", "-c", WATCHDOG, "watchdog", str(pid), *map(str, folders)),
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         start_new_session=True,

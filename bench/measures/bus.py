@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 
 from bench.tools.measure import Measure, Site
 from devstack import valkey
-from devstack.rig import bench_folder, durable
+from devstack.rig import durable, rig_folder
 from svckit.events.bus import BusEvent, Fence, Handler
 from svckit.events.engine import make_consumer, open_publisher
 from svckit.events.outbox import OutboxRecord
@@ -135,14 +135,14 @@ def event() -> OutboxRecord:
 
 @asynccontextmanager
 async def bus() -> AsyncIterator[BusSettings]:
-    with bench_folder() as folder:
+    with rig_folder() as folder:
         async with durable(valkey.STORE, folder) as url:
             yield BusSettings(redis_url=Secret(url))
 
 
 @asynccontextmanager
 async def database(site: Site) -> AsyncIterator[Database]:
-    async with open_database(PostgresSettings(dsn=Secret(site.bench.dsn))) as database:
+    async with open_database(PostgresSettings(dsn=Secret(site.rig.dsn))) as database:
         await database.execute("TRUNCATE outbox")
         yield database
 

@@ -27,7 +27,8 @@ from bench.measures.bus import in_background
 from bench.measures.reads import LONG_LIVED
 from bench.tools.measure import Measure, Site
 from devstack import mongo, valkey
-from devstack.rig import CONTENT_SVC, FEED_SVC, bearer, durable
+from devstack.programs import CONTENT_SVC, FEED_SVC
+from devstack.rig import bearer, durable
 from feed_svc.author_store import AuthorStore
 from feed_svc.model import ID_BYTES, WINDOW_ENTRIES_MAX, Place, PostId, Source, Tier, UserId
 from feed_svc.store import FeedRedis, StoreSettings, member_of, open_store
@@ -99,7 +100,7 @@ class Stage:
 
     async def publish(self, author_id: UUID) -> tuple[Place, float]:
         """And when it was answered."""
-        metadata = bearer(self.site.bench.user_token(author_id))
+        metadata = bearer(self.site.rig.user_token(author_id))
         request = content_pb.CreatePostRequest(content="hello")
         post = (await self.content.CreatePost(request, metadata=metadata)).post
         place = (post.create_time.ToMilliseconds(), PostId(UUID(post.post_id).bytes))
@@ -129,7 +130,7 @@ class Stage:
         await _until(is_there)
 
     async def sees(self, reader_id: UUID, place: Place) -> bool:
-        metadata = bearer(self.site.bench.user_token(reader_id))
+        metadata = bearer(self.site.rig.user_token(reader_id))
         page = await self.feeds.ListHomeFeed(feed_pb.ListHomeFeedRequest(), metadata=metadata)
         assert not page.degraded
         return str(UUID(bytes=place[1])) in {item.post.post_id for item in page.items}
@@ -298,7 +299,7 @@ async def set_up(site: Site) -> AsyncIterator[Stage]:
     """Everything runs, and edges and windows are there. Nobody is pulled for posting often."""
     cast = Cast.of(site.world.ids)
     await follow(site, cast)
-    folder = site.bench.folder
+    folder = site.rig.folder
     bus_folder = folder / "bus"
     bus_folder.mkdir()
     async with (
@@ -307,15 +308,15 @@ async def set_up(site: Site) -> AsyncIterator[Stage]:
         durable(valkey.STORE, bus_folder) as bus_url,
     ):
         told = LONG_LIVED | {"BUS_REDIS_URL": bus_url, "MONGODB_URL": mongodb_url}
-        async with site.bench.run(**told) as user_svc:
+        async with site.rig.run(**told) as user_svc:
             told |= {"USER_SVC_TARGET": user_svc.address, "REDIS_URL": redis_url}
-            async with site.bench.run(CONTENT_SVC, **told) as content_svc:
+            async with site.rig.run(CONTENT_SVC, **told) as content_svc:
                 told |= {
                     "CONTENT_SVC_TARGET": content_svc.address,
                     "PUSH_DELIVERIES_PER_HOUR_MAX": str(10**12),
                 }
                 async with (
-                    site.bench.run(FEED_SVC, **told) as feed_svc,
+                    site.rig.run(FEED_SVC, **told) as feed_svc,
                     open_store(StoreSettings(url=Secret(redis_url))) as redis,
                     grpc.aio.insecure_channel(content_svc.address) as content,
                     grpc.aio.insecure_channel(feed_svc.address) as feeds,
@@ -348,11 +349,11 @@ async def follow(site: Site, cast: Cast) -> None:
 
 async def make_windows(stage: Stage) -> None:
     """Of readers as feed_svc makes them; full ones, of posts that nobody reads, of all others."""
-    bench, cast = stage.site.bench, stage.cast
+    rig, cast = stage.site.rig, stage.cast
     waiting = [str(each) for each in cast.readers]
     while waiting:
         request = feed_pb.PrewarmFeedsRequest(user_ids=waiting[:PREWARMED_MAX])
-        metadata = bearer(bench.user_token(stage.site.world.hub, Role.ADMIN))
+        metadata = bearer(rig.user_token(stage.site.world.hub, Role.ADMIN))
         done = await stage.feeds.PrewarmFeeds(request, metadata=metadata)
         waiting = [*waiting[PREWARMED_MAX:], *done.failed_user_ids]
     now_ms = time.time_ns() // 1_000_000

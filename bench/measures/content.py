@@ -21,7 +21,8 @@ from bench.tools.posts import START_MS, YEAR_MS, load_posts, text
 from content_svc.model import Post
 from devstack import mongo, valkey
 from devstack.dataset import SEED, progress_bar
-from devstack.rig import CONTENT_SVC, Running, bearer, durable
+from devstack.programs import CONTENT_SVC
+from devstack.rig import Running, bearer, durable
 from svckit.ids import NIL_ID, pack_ids
 from svckit.mongo.client import MongoSettings
 from svckit.settings import Secret
@@ -38,23 +39,23 @@ NEW_POSTS = 500
 
 async def publish_and_read(site: Site) -> list[Measure]:
     """Publishing comes first, into a database that is empty."""
-    folder, bench = site.bench.folder, site.bench
+    folder, rig = site.rig.folder, site.rig
     authors = site.world.ids[:AUTHORS]
     async with (
         durable(mongo.STORE, folder) as mongodb_url,
         durable(valkey.STORE, folder) as redis_url,
-        bench.run(**LONG_LIVED) as user_svc,
+        rig.run(**LONG_LIVED) as user_svc,
     ):
         told = LONG_LIVED | {
             "MONGODB_URL": mongodb_url,
             "BUS_REDIS_URL": redis_url,
             "USER_SVC_TARGET": user_svc.address,
         }
-        async with bench.run(CONTENT_SVC, CONTENT_MONGODB_DB="empty", **told) as program:
+        async with rig.run(CONTENT_SVC, CONTENT_MONGODB_DB="empty", **told) as program:
             created = await _create(site, program)
         settings = MongoSettings(Secret(mongodb_url), "filled")
         latest = await load_posts(settings, authors, site.posts, progress_bar)
-        async with bench.run(CONTENT_SVC, CONTENT_MONGODB_DB=settings.database, **told) as program:
+        async with rig.run(CONTENT_SVC, CONTENT_MONGODB_DB=settings.database, **told) as program:
             batches = await _get_batches(site, program, latest)
             references = await _list_references(site, program, authors)
     return [*created, *batches, *references]
@@ -71,7 +72,7 @@ async def _get_batches(site: Site, program: Running, latest: Sequence[Post]) -> 
         site,
         program,
         BATCH_GET_POSTS,
-        [site.bench.service_token()],
+        [site.rig.service_token()],
         requests,
         name="post.batch",
         at_least=0.5,
@@ -85,7 +86,7 @@ async def _list_references(site: Site, program: Running, authors: Sequence[UUID]
     windows: list[list[float]] = []
     async with grpc.aio.insecure_channel(program.address) as channel:
         for _ in range(site.rounds):
-            metadata = bearer(site.bench.service_token())
+            metadata = bearer(site.rig.service_token())
             call = partial(ContentServiceStub(channel).ListPostsByAuthors, metadata=metadata)
             for limit, cuts in ((PAGE_POSTS, pages), (WINDOW_POSTS, windows)):
                 times_ms = []
@@ -132,7 +133,7 @@ async def _create(site: Site, program: Running) -> list[Measure]:
         outcome = await generate(
             program.address,
             CREATE_POST,
-            [site.bench.user_token(random.choice(site.world.ids))],
+            [site.rig.user_token(random.choice(site.world.ids))],
             requests,
             concurrency=CONCURRENCY,
             seconds=site.seconds,

@@ -24,7 +24,8 @@ from bench.tools.measure import Measure, Site
 from bench.tools.posts import load_posts
 from devstack import mongo, valkey
 from devstack.dataset import SEED, progress_bar
-from devstack.rig import CONTENT_SVC, FEED_SVC, Running, bearer, durable
+from devstack.programs import CONTENT_SVC, FEED_SVC
+from devstack.rig import Running, bearer, durable
 from svckit.auth.tokens import Role
 from svckit.mongo.client import MongoSettings
 from svckit.settings import Secret
@@ -47,22 +48,22 @@ SELECT followee_id, $2::uuid, $3 FROM unnest($1::uuid[]) AS followee_id ON CONFL
 
 
 async def read_feeds(site: Site) -> list[Measure]:
-    folder, bench = site.bench.folder, site.bench
+    folder, rig = site.rig.folder, site.rig
     authors = site.world.ids[:AUTHORS]
     readers, cold_readers = authors[-READERS:], authors[-READERS - COLD_READERS : -READERS]
     await _follow_many(site, cold_readers, authors)
     async with (
         durable(mongo.STORE, folder) as mongodb_url,
         durable(valkey.STORE, folder) as redis_url,
-        bench.run(**LONG_LIVED) as user_svc,
+        rig.run(**LONG_LIVED) as user_svc,
     ):
         settings = MongoSettings(Secret(mongodb_url), "feeds")
         await load_posts(settings, authors, site.posts, progress_bar)
         told = LONG_LIVED | {"BUS_REDIS_URL": redis_url, "USER_SVC_TARGET": user_svc.address}
         of_content = told | {"MONGODB_URL": mongodb_url, "CONTENT_MONGODB_DB": settings.database}
         async with (
-            bench.run(CONTENT_SVC, **of_content) as content_svc,
-            bench.run(
+            rig.run(CONTENT_SVC, **of_content) as content_svc,
+            rig.run(
                 FEED_SVC, REDIS_URL=redis_url, CONTENT_SVC_TARGET=content_svc.address, **told
             ) as feed_svc,
         ):
@@ -79,7 +80,7 @@ async def _follow_many(site: Site, readers: Sequence[UUID], authors: Sequence[UU
 
 async def _read_warm(site: Site, feed_svc: Running, readers: Sequence[UUID]) -> list[Measure]:
     """The first page of many people, in turn."""
-    bench = site.bench
+    rig = site.rig
     async with grpc.aio.insecure_channel(feed_svc.address) as channel:
         stub = FeedServiceStub(channel)
         request = pb.PrewarmFeedsRequest(user_ids=map(str, readers))
@@ -87,7 +88,7 @@ async def _read_warm(site: Site, feed_svc: Running, readers: Sequence[UUID]) -> 
         assert done.built_count == len(readers)
         for reader in readers:
             page = await stub.ListHomeFeed(
-                pb.ListHomeFeedRequest(), metadata=bearer(bench.user_token(reader))
+                pb.ListHomeFeedRequest(), metadata=bearer(rig.user_token(reader))
             )
             assert len(page.items) == PAGE_ITEMS
             assert not page.degraded
@@ -95,7 +96,7 @@ async def _read_warm(site: Site, feed_svc: Running, readers: Sequence[UUID]) -> 
         site,
         feed_svc,
         LIST_HOME_FEED,
-        [bench.user_token(reader) for reader in readers],
+        [rig.user_token(reader) for reader in readers],
         [pb.ListHomeFeedRequest(page_size=PAGE_ITEMS).SerializeToString()],
         name="read",
         at_least=0.5,
@@ -116,7 +117,7 @@ async def _read_cold(site: Site, feed_svc: Running, readers: Sequence[UUID]) -> 
                 for reader, deep_token in zip(readers, deep_tokens, strict=True):
                     evict = pb.EvictFeedRequest(user_id=str(reader))
                     await stub.EvictFeed(evict, metadata=_admin(site))
-                    metadata = bearer(site.bench.user_token(reader))
+                    metadata = bearer(site.rig.user_token(reader))
                     call = partial(stub.ListHomeFeed, metadata=metadata)
                     first_ms.append(await _timed_ms(call, pb.ListHomeFeedRequest()))
                     deep = pb.ListHomeFeedRequest(page_token=deep_token)
@@ -137,7 +138,7 @@ async def _read_cold(site: Site, feed_svc: Running, readers: Sequence[UUID]) -> 
 async def _deep_token(site: Site, stub: "FeedServiceAsyncStub", reader: UUID) -> str:
     """Of the page that is so many pages down."""
     request = pb.ListHomeFeedRequest(page_size=PAGE_ITEMS)
-    metadata = bearer(site.bench.user_token(reader))
+    metadata = bearer(site.rig.user_token(reader))
     for _ in range(DEEP_PAGE - 1):
         page = await stub.ListHomeFeed(request, metadata=metadata)
         assert len(page.items) == PAGE_ITEMS
@@ -157,4 +158,4 @@ async def _timed_ms(
 
 
 def _admin(site: Site) -> tuple[tuple[str, str], ...]:
-    return bearer(site.bench.user_token(site.world.hub, Role.ADMIN))
+    return bearer(site.rig.user_token(site.world.hub, Role.ADMIN))

@@ -33,12 +33,12 @@ async def follow_at_once(site: Site) -> list[Measure]:
     """Each round has people of its own, so that every follow is a new one."""
     ids = [str(each) for each in site.world.ids[1:]]
     actors = ids[-PEOPLE:]
-    tokens = [site.bench.user_token(each) for each in site.world.ids[-PEOPLE:]]
+    tokens = [site.rig.user_token(each) for each in site.world.ids[-PEOPLE:]]
     followees = ids[-PEOPLE * (site.rounds + 2) : -PEOPLE]
     spread = [followees[n : n + PEOPLE] for n in range(PEOPLE, len(followees), PEOPLE)]
     hot = [[each] * PEOPLE for each in followees[: site.rounds]]
     targets = [each for pair in zip(hot, spread, strict=True) for each in pair]
-    async with site.bench.run() as user_svc:
+    async with site.rig.run() as user_svc:
         rates = await _in_a_process(user_svc.address, tokens, targets)
     wrong = await site.session.fetchval(WRONG_COUNTS, actors + followees)
     return [

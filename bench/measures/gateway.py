@@ -18,7 +18,7 @@ from bench.tools.http_load import Phase
 from bench.tools.http_load import generate as generate_http
 from bench.tools.load import generate
 from bench.tools.measure import Measure, Site
-from devstack.rig import FEED_SVC, GATEWAY
+from devstack.programs import FEED_SVC, GATEWAY
 
 READERS = 100
 AT_ONCE = 64

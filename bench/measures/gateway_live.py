@@ -18,7 +18,8 @@ from newsfeed.content.v1.content_service_pb2_grpc import ContentServiceStub
 from bench.tools.gateway_stage import Stage, set_up
 from bench.tools.http_load import request
 from bench.tools.measure import Measure, Site
-from devstack.rig import CONTENT_SVC, FEED_SVC, GATEWAY, Running, bearer
+from devstack.programs import CONTENT_SVC, FEED_SVC, GATEWAY
+from devstack.rig import Running, bearer
 from devstack.servers import HOST
 from svckit.ids import new_id
 
@@ -118,7 +119,7 @@ async def _delays_s(
     """From the answer to who posts until each of the streams has it."""
     post_id = str(new_id())
     arrivals = [stream.expect(post_id.encode()) for stream in streams]
-    metadata = bearer(stage.site.bench.user_token(stage.cast.star))
+    metadata = bearer(stage.site.rig.user_token(stage.cast.star))
     await content.CreatePost(CreatePostRequest(post_id=post_id, content="hello"), metadata=metadata)
     answered_s = time.perf_counter()
     async with asyncio.timeout(GIVE_UP_S):

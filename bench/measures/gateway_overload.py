@@ -16,7 +16,7 @@ import psutil
 from bench.tools.gateway_stage import FEED, Stage
 from bench.tools.http_load import NOT_ANSWERED, Outcome, Phase, generate
 from bench.tools.measure import Measure
-from devstack.rig import GATEWAY
+from devstack.programs import GATEWAY
 
 TIMES = 3
 CONNECTIONS = 512

@@ -14,6 +14,7 @@ from newsfeed.user.v1.user_service_pb2_grpc import AuthServiceStub
 
 from bench.tools.lag import FILE_VARIABLE
 from bench.tools.measure import Measure, Site
+from devstack.programs import USER_SVC
 from svckit.ids import new_id
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ async def log_in(site: Site) -> list[Measure]:
         file = Path(folder) / "lag.json"
         environment = {FILE_VARIABLE: str(file)}
         async with (
-            site.bench.run("bench.tools.lag", **environment) as user_svc,
+            site.rig.run(USER_SVC, "bench.tools.lag", **environment) as user_svc,
             grpc.aio.insecure_channel(user_svc.address) as channel,
         ):
             stub = AuthServiceStub(channel)

@@ -10,6 +10,7 @@ from newsfeed.user.v1.user_service_pb2_grpc import GraphServiceStub
 from bench.tools.echo import RESPONSE_VARIABLE, RPC_VARIABLE
 from bench.tools.load import generate
 from bench.tools.measure import Measure, Site
+from devstack.programs import USER_SVC
 from devstack.rig import Running, bearer
 from svckit.ids import ID_BYTES
 
@@ -23,9 +24,9 @@ MIB = 1024 * 1024
 
 async def get_user(site: Site) -> list[Measure]:
     people = site.world.ids[-PEOPLE_ASKED_FOR:]
-    token = site.bench.user_token(site.world.hub)
+    token = site.rig.user_token(site.world.hub)
     requests = [pb.GetUserRequest(user_id=str(each)).SerializeToString() for each in people]
-    async with site.bench.run(**LONG_LIVED) as user_svc:
+    async with site.rig.run(**LONG_LIVED) as user_svc:
         return await beside_echo(
             site, user_svc, GET_USER, [token], requests, name="user.get", at_least=0.6
         )
@@ -61,7 +62,7 @@ async def beside_echo(
         RPC_VARIABLE: path.rpartition(".")[2],
         RESPONSE_VARIABLE: response.hex(),
     }
-    async with site.bench.run("bench.tools.echo", **told) as echo:
+    async with site.rig.run(USER_SVC, "bench.tools.echo", **told) as echo:
         rounds = [(await measure(program), await measure(echo)) for _ in range(site.rounds)]
     return [
         Measure(f"{name}_ratio", "x", [got[0] / nothing[0] for got, nothing in rounds], at_least),
@@ -75,11 +76,11 @@ async def beside_echo(
 async def stream_follower_ids(site: Site) -> list[Measure]:
     """All followers of the hub; the client is in this process, which has nothing else to do."""
     rates, growths = [], []
-    metadata = bearer(site.bench.service_token())
+    metadata = bearer(site.rig.service_token())
     request = pb.StreamFollowerIdsRequest(user_id=str(site.world.hub))
     followers = site.world.followers[0]
     async with (
-        site.bench.run() as user_svc,
+        site.rig.run() as user_svc,
         grpc.aio.insecure_channel(user_svc.address) as channel,
     ):
         stub = GraphServiceStub(channel)

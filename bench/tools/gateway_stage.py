@@ -22,16 +22,8 @@ from bench.tools.measure import Site
 from bench.tools.posts import load_posts
 from devstack import mongo, valkey
 from devstack.dataset import SEED, progress_bar
-from devstack.rig import (
-    CONTENT_SVC,
-    FEED_SVC,
-    GATEWAY,
-    USER_SVC,
-    Running,
-    bearer,
-    bench_folder,
-    durable,
-)
+from devstack.programs import FEED_SVC, PROGRAMS, Program
+from devstack.rig import Running, bearer, durable, rig_folder
 from svckit.auth.tokens import Role
 from svckit.mongo.client import MongoSettings
 from svckit.settings import Secret
@@ -63,7 +55,7 @@ class Stage:
     site: Site
     cast: Cast
     tokens: Sequence[str]  # of the readers; programs know them after their first call
-    programs: Mapping[str, Running]
+    programs: Mapping[Program, Running]
 
 
 @asynccontextmanager
@@ -71,7 +63,7 @@ async def set_up(site: Site, readers: int) -> AsyncIterator[Stage]:
     """The windows of so many readers stand."""
     cast = Cast.of(site.world.ids, readers)
     await _follow(site, cast)
-    with bench_folder() as folder:
+    with rig_folder() as folder:
         async with (
             durable(mongo.STORE, folder) as mongodb_url,
             durable(valkey.STORE, folder) as redis_url,
@@ -83,10 +75,10 @@ async def set_up(site: Site, readers: int) -> AsyncIterator[Stage]:
             told |= {"MONGODB_URL": mongodb_url, "CONTENT_MONGODB_DB": settings.database}
             told |= {"REDIS_URL": redis_url, "BUS_REDIS_URL": redis_url}
             programs = {}
-            for name in (USER_SVC, CONTENT_SVC, FEED_SVC, GATEWAY):
-                program = await running.enter_async_context(site.bench.run(name, **told))
-                programs[name], told[f"{name.upper()}_TARGET"] = program, program.address
-            tokens = [site.bench.user_token(each) for each in cast.readers]
+            for program in PROGRAMS:
+                programs[program] = await running.enter_async_context(site.rig.run(program, **told))
+                told[program.target_variable] = programs[program].address
+            tokens = [site.rig.user_token(each) for each in cast.readers]
             stage = Stage(site, cast, tokens, programs)
             await _prewarm(stage)
             yield stage
@@ -102,8 +94,8 @@ async def _follow(site: Site, cast: Cast) -> None:
 
 async def _prewarm(stage: Stage) -> None:
     """Everybody has read a first page since."""
-    bench, readers = stage.site.bench, stage.cast.readers
-    admin = bearer(bench.user_token(stage.site.world.hub, Role.ADMIN))
+    rig, readers = stage.site.rig, stage.cast.readers
+    admin = bearer(rig.user_token(stage.site.world.hub, Role.ADMIN))
     async with grpc.aio.insecure_channel(stage.programs[FEED_SVC].address) as channel:
         stub = FeedServiceStub(channel)
         for start in range(0, len(readers), WARMED_AT_ONCE):

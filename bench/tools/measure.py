@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from devstack.dataset import World
-from devstack.rig import Bench
+from devstack.rig import Rig
 from svckit.postgres.client import Session
 
 
@@ -16,7 +16,7 @@ class Site:
     `posts` is how many are to be loaded by a measure that needs some.
     """
 
-    bench: Bench
+    rig: Rig
     world: World
     session: Session
     rounds: int

@@ -14,6 +14,7 @@ from google.protobuf.message import Message
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from newsfeed.user.v1 import user_service_pb2 as pb
 
+from devstack.programs import PROGRAMS
 from svckit.auth.tokens import Role, UserTokenSigner
 from svckit.ids import new_id
 from svckit.rpc.limits import CallLimits
@@ -35,9 +36,8 @@ Metadata = Sequence[tuple[str, str]]
 USER_RPCS = [rpc for rpc in RPC_LIST if rpc.service.startswith("newsfeed.user.v1.")]
 CONTENT_RPCS = [rpc for rpc in RPC_LIST if rpc.service.startswith("newsfeed.content.v1.")]
 FEED_RPCS = [rpc for rpc in RPC_LIST if rpc.service.startswith("newsfeed.feed.v1.")]
-EVERY_RPC = pytest.mark.parametrize(
-    "rpc", USER_RPCS + CONTENT_RPCS + FEED_RPCS, ids=lambda rpc: rpc.name
-)
+SERVED_RPCS = USER_RPCS + CONTENT_RPCS + FEED_RPCS
+EVERY_RPC = pytest.mark.parametrize("rpc", SERVED_RPCS, ids=lambda rpc: rpc.name)
 
 PEOPLE = ("user", "other user", "moderator", "admin")
 ALLOWED = {
@@ -116,6 +116,12 @@ def expected_answer(rpc: Rpc, name: str) -> str:
     if name == "nobody":
         return "UNAUTHENTICATED TOKEN_MISSING"
     return "PERMISSION_DENIED PERMISSION_DENIED"
+
+
+def test_every_program_is_walked_through() -> None:
+    serving = [program.name for program in PROGRAMS if not program.serves_http]
+    walked = {rpc.service.split(".")[1] for rpc in SERVED_RPCS}  # newsfeed.user.v1.UserService
+    assert walked == {name.removesuffix("_svc") for name in serving}
 
 
 async def client(stack: UserStack, name: str) -> Client:

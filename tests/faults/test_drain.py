@@ -17,7 +17,7 @@ from newsfeed.user.v1 import user_service_pb2 as pb
 from newsfeed.user.v1 import user_service_pb2_grpc as stubs
 
 from devstack.dataset import Size, load
-from devstack.rig import Bench, Running
+from devstack.rig import Rig, Running
 from tests.polling import until
 
 if TYPE_CHECKING:
@@ -41,9 +41,9 @@ async def people(database_dsn: str) -> list[UUID]:
 
 
 @pytest.fixture
-async def bench(tmp_path: Path, database_dsn: str, people: list[UUID]) -> Bench:
+async def rig(tmp_path: Path, database_dsn: str, people: list[UUID]) -> Rig:
     assert people
-    return Bench(tmp_path, database_dsn)
+    return Rig(tmp_path, database_dsn)
 
 
 @pytest.fixture
@@ -66,15 +66,15 @@ def logged(program: Running, event: str) -> list[dict[str, object]]:
     return [line for line in map(json.loads, lines) if line["event"] == event]
 
 
-def as_person(bench: Bench, user_id: UUID) -> Metadata:
-    return (("authorization", f"Bearer {bench.user_token(user_id)}"),)
+def as_person(rig: Rig, user_id: UUID) -> Metadata:
+    return (("authorization", f"Bearer {rig.user_token(user_id)}"),)
 
 
 class Load:
     """Clients that write for as long as they are answered OK; every write can be told apart."""
 
-    def __init__(self, bench: Bench, address: str, name: str) -> None:
-        self._bench = bench
+    def __init__(self, rig: Rig, address: str, name: str) -> None:
+        self._rig = rig
         self._address = address
         self._name = name
         self.acknowledged: set[str] = set()
@@ -93,7 +93,7 @@ class Load:
         options = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_retries", 0)]
         async with grpc.aio.insecure_channel(self._address, options=options) as channel:
             stub = stubs.UserServiceStub(channel)
-            metadata = as_person(self._bench, user_id)
+            metadata = as_person(self._rig, user_id)
             async with asyncio.TaskGroup() as group:
                 for number in range(CALLS_EACH):
                     group.create_task(self._write(stub, metadata, f"{user_id} {number}"))
@@ -113,7 +113,7 @@ class Load:
 
 
 async def test_no_accepted_call_fails_when_stopped_under_load(
-    bench: Bench,
+    rig: Rig,
     people: list[UUID],
     connection: "asyncpg.Connection[asyncpg.Record]",
 ) -> None:
@@ -122,8 +122,8 @@ async def test_no_accepted_call_fails_when_stopped_under_load(
 
     async def play(crew: list[UUID]) -> Running:
         for number in range(ROUNDS_EACH):
-            async with bench.run() as program:
-                load = Load(bench, program.address, f"round {number}")
+            async with rig.run() as program:
+                load = Load(rig, program.address, f"round {number}")
                 running = asyncio.create_task(load.run(crew))
                 await until(load.is_under_way, 20)
                 await terminate(program)
@@ -148,12 +148,12 @@ async def written(connection: "asyncpg.Connection[asyncpg.Record]") -> set[str]:
 
 
 async def test_call_under_way_is_finished_while_new_ones_are_refused(
-    bench: Bench,
+    rig: Rig,
     people: list[UUID],
     connection: "asyncpg.Connection[asyncpg.Record]",
 ) -> None:
-    async with bench.run() as program, grpc.aio.insecure_channel(program.address) as channel:
-        graph, metadata = stubs.GraphServiceStub(channel), as_person(bench, people[1])
+    async with rig.run() as program, grpc.aio.insecure_channel(program.address) as channel:
+        graph, metadata = stubs.GraphServiceStub(channel), as_person(rig, people[1])
         request = pb.FollowUserRequest(user_id=str(people[2]))
         async with connection.transaction():
             await connection.execute("SELECT lock_people($1, $1)", people[1])

@@ -16,13 +16,13 @@ import pytest
 from pymongo import AsyncMongoClient
 from redis.asyncio import Redis
 
-from devstack import servers
+from devstack import programs, servers
 from devstack.servers import HOST, free_port, is_alive, is_free
 from devstack.state import ProcessRecord, State
 from tests.polling import until
 
 ROOT = Path(__file__).parents[2]
-PROGRAMS = {"user_svc", "content_svc", "feed_svc", "gateway"}
+PROGRAMS = {program.name for program in programs.PROGRAMS}
 EVERYTHING = {"PostgreSQL", "Valkey", "MongoDB", *PROGRAMS}
 STORE_VARIABLES = ("POSTGRES_", "REDIS_", "MONGODB_", "BUS_")
 
@@ -39,16 +39,9 @@ class Cli:
 
     def __init__(self, data_dir: Path, **settings: str) -> None:
         self.data_dir = data_dir
-        self.port = free_port()
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(STORE_VARIABLES)}
-        own = {
-            "DATA_DIR": str(data_dir),
-            "USER_SVC_PORT": str(self.port),
-            "CONTENT_SVC_PORT": str(free_port()),
-            "FEED_SVC_PORT": str(free_port()),
-            "GATEWAY_PORT": str(free_port()),
-            "DRAIN_DELAY_S": "0",
-        }
+        ports = {program.port_variable: str(free_port()) for program in programs.PROGRAMS}
+        own = {**ports, "DATA_DIR": str(data_dir), "DRAIN_DELAY_S": "0"}
         self.environment = {**inherited, **own, **settings}
 
     async def run(self, arguments: Sequence[str], settings: Mapping[str, str]) -> Answer:
@@ -199,14 +192,14 @@ async def test_a_taken_port_is_named_with_its_holder_and_a_remedy(stack: Cli) ->
     assert stack.pids() == before
 
 
-async def test_another_port_moves_the_program_and_tells_those_that_call_it(stack: Cli) -> None:
+async def test_another_port_moves_the_program_and_tells_all_others(stack: Cli) -> None:
     before, port = stack.pids(), free_port()
     address = stack.records()["content_svc"].url
     stack.environment["CONTENT_SVC_PORT"] = str(port)
     await stack.succeed("up")
     after = stack.pids()
     moved = {name for name in after if after[name] != before[name]}
-    assert moved == {"content_svc", "feed_svc", "gateway"}
+    assert moved == PROGRAMS
     assert not is_free(port)
     assert is_free(int(address.rpartition(":")[2]))
 

@@ -10,7 +10,7 @@ from newsfeed.user.v1 import user_service_pb2 as pb
 from newsfeed.user.v1.user_service_pb2_grpc import GraphServiceStub
 
 from devstack.dataset import Size, load
-from devstack.rig import Bench
+from devstack.rig import Rig
 
 ACTORS = 60
 CHANGES_EACH = 12
@@ -35,10 +35,10 @@ async def test_counts_equal_edges_after_everybody_follows_one_person(
 ) -> None:
     """Follows, unfollows, blocks of the same people, in both directions, while counts fold."""
     world = await load(database_dsn, WORLD)
-    bench = Bench(tmp_path, database_dsn)
+    rig = Rig(tmp_path, database_dsn)
     famous, other, *actors = map(str, world.ids)
-    tokens = dict(zip(map(str, world.ids), map(bench.user_token, world.ids), strict=True))
-    async with bench.run() as program, grpc.aio.insecure_channel(program.address) as channel:
+    tokens = dict(zip(map(str, world.ids), map(rig.user_token, world.ids), strict=True))
+    async with rig.run() as program, grpc.aio.insecure_channel(program.address) as channel:
         graph = GraphServiceStub(channel)
 
         async def change(actor: str, seed: int) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 from devstack import postgres
 from devstack.dataset import FULL, load, progress_bar
-from devstack.rig import bench_folder, durable
+from devstack.rig import durable, rig_folder
 from svckit.postgres.client import connect
 from tests.plans.plans import BEFORE_TIMEOUT_S, Node, Plan, PlanRecorder
 from tests.plans.queries import TABLES, ask_everything, prepare
@@ -70,7 +70,7 @@ def _tree(node: Node, depth: int) -> Iterator[str]:
 
 
 async def main() -> None:
-    with bench_folder() as folder:
+    with rig_folder() as folder:
         async with durable(postgres.STORE, folder) as dsn:
             plans = await explain_all(dsn)
     sys.stdout.writelines(f"{line}\n" for line in report(plans))

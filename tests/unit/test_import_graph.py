@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from devstack.programs import PROGRAMS
+
 ROOT = Path(__file__).resolve().parents[2]
-SERVICES = ("user_svc", "content_svc", "feed_svc", "analytics_svc", "gateway")
+SERVICES = tuple(program.name for program in PROGRAMS)
 DRIVERS = ("asyncpg", "redis", "motor", "pymongo", "grpc")
 AREAS = tuple(f"newsfeed.{area}" for area in ("user", "content", "feed", "analytics", "events"))
 MESSAGES = ("newsfeed", "google")
@@ -79,6 +81,13 @@ def test_svckit_knows_no_service(path: Path) -> None:
     for module in imports(path):
         assert not is_within(module, (*SERVICES, "devstack", "tests", "bench"))
         assert not is_within(module, ("newsfeed",)) or is_within(module, general), module
+
+
+def test_tests_import_nothing_of_bench() -> None:
+    tests = sorted((ROOT / "tests").rglob("*.py"))
+    assert not names(
+        [path for path in tests if any(is_within(m, ("bench",)) for m in imports(path))]
+    )
 
 
 @pytest.mark.parametrize("path", FILES, ids=names(FILES))
