@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import NamedTuple
 from uuid import UUID
 
@@ -11,8 +12,11 @@ from feed_svc.rebuild import Rebuilds
 from feed_svc.window_store import WindowStore
 from svckit.events.delivery import TRANSIENT
 
-PREWARMED_AT_ONCE_MAX = 8
-LOOK_AGAIN_S = 0.1
+
+@dataclass(frozen=True, slots=True)
+class AdminLimits:
+    prewarmed_at_once_max: int = 8
+    look_again_s: float = 0.1
 
 
 class Prewarmed(NamedTuple):
@@ -26,10 +30,13 @@ class Prewarmed(NamedTuple):
 class Admin:
     """Whatever is about one person raises UserNotFound for who is unknown or deleted."""
 
-    def __init__(self, people: People, windows: WindowStore, rebuilds: Rebuilds) -> None:
+    def __init__(
+        self, people: People, windows: WindowStore, rebuilds: Rebuilds, limits: AdminLimits
+    ) -> None:
         self._people = people
         self._windows = windows
         self._rebuilds = rebuilds
+        self._limits = limits
 
     async def info(self, viewer_id: UserId) -> WindowInfo:
         await self._require(viewer_id)
@@ -57,7 +64,7 @@ class Admin:
                 outcomes[viewer_id] = await self._prewarm(viewer_id)
 
         async with asyncio.TaskGroup() as tasks:
-            for _ in range(PREWARMED_AT_ONCE_MAX):
+            for _ in range(self._limits.prewarmed_at_once_max):
                 tasks.create_task(work())
         told = [*outcomes.values()]
         failed_ids = [each for each, outcome in outcomes.items() if outcome == "failed"]
@@ -79,7 +86,7 @@ class Admin:
             state = await self._rebuilds.rebuild(viewer_id)
             if state is not WindowState.BUILDING:
                 return state
-            await asyncio.sleep(LOOK_AGAIN_S)
+            await asyncio.sleep(self._limits.look_again_s)
 
     async def _require(self, viewer_id: UserId) -> None:
         if await self._people.follower_count(viewer_id) is None:

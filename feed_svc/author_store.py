@@ -8,7 +8,7 @@ from collections.abc import Collection
 from typing import cast
 
 from feed_svc.keys import TIERS
-from feed_svc.model import RECENTS_MAX, Place, PostId, Source, Tier, UserId
+from feed_svc.model import Place, PostId, Source, Tier, UserId
 from feed_svc.store import (
     Call,
     FeedRedis,
@@ -28,17 +28,19 @@ class AuthorStore:
         self._redis = redis
         self._keys = redis.keys
         self._ttl_ms = redis.settings.window_ttl_s * 1000
+        self.recents_max = redis.limits.recents_max
+        """As many posts of each author are kept."""
 
     async def add(self, fence: Fence, author_id: UserId, place: Place) -> bool:
         """False = there are no recents: read the truth, and put it."""
-        arguments = (self._ttl_ms, RECENTS_MAX, *arguments_of(place))
+        arguments = (self._ttl_ms, self.recents_max, *arguments_of(place))
         (has_recents,) = await self._redis.write(
             fence, [Call("add_recent", self._fenced(author_id), arguments)]
         )
         return bool(has_recents)
 
     async def put(self, fence: Fence, author_id: UserId, source: Source) -> None:
-        arguments = [self._ttl_ms, RECENTS_MAX, *arguments_of_source(source, RECENTS_MAX)]
+        arguments = [self._ttl_ms, self.recents_max, *arguments_of_source(source, self.recents_max)]
         await self._redis.write(fence, [Call("put_recents", self._fenced(author_id), arguments)])
 
     async def forget(self, fence: Fence, author_id: UserId, post_id: PostId) -> None:

@@ -11,9 +11,6 @@ from feed_svc.model import PostId, UserId
 from feed_svc.store import Call, FeedRedis
 from svckit.events.bus import Fence
 
-TTL_MS = 600_000
-GRAPH_TTL_MS = 3_600_000
-
 
 class CacheStore:
     """Each call is one round trip."""
@@ -21,6 +18,7 @@ class CacheStore:
     def __init__(self, redis: FeedRedis) -> None:
         self._redis = redis
         self._keys = redis.keys
+        self._limits = redis.limits
 
     async def posts(self, post_ids: Sequence[PostId]) -> dict[PostId, bytes]:
         """Of those that are known."""
@@ -51,19 +49,18 @@ class CacheStore:
 
     async def put_graph(self, viewer_id: UserId, data: bytes) -> None:
         key = self._keys.graph(viewer_id)
-        await self._redis.run([("SET", key, data, "PX", GRAPH_TTL_MS)])
+        await self._redis.run([("SET", key, data, "PX", self._limits.graph_ttl_ms)])
 
     async def _put(self, fence: Fence, one_id: bytes, key: bytes, data: bytes) -> None:
         await self._redis.write(
-            fence, [Call("put_copy", [self._keys.fence(one_id), key], [data, _ttl_ms()])]
+            fence, [Call("put_copy", [self._keys.fence(one_id), key], [data, self._ttl_ms()])]
         )
 
     async def _fill(self, pairs: Iterable[tuple[bytes, bytes]]) -> None:
-        commands = [("SET", key, data, "PX", _ttl_ms(), "NX") for key, data in pairs]
+        commands = [("SET", key, data, "PX", self._ttl_ms(), "NX") for key, data in pairs]
         if commands:
             await self._redis.run(commands)
 
-
-def _ttl_ms() -> int:
-    """Differs, so that what came together does not go together."""
-    return int(TTL_MS * random.uniform(0.9, 1.1))  # noqa: S311
+    def _ttl_ms(self) -> int:
+        """Differs, so that copies that came together do not go together."""
+        return int(self._limits.copy_ttl_ms * random.uniform(0.9, 1.1))  # noqa: S311

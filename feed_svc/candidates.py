@@ -10,6 +10,7 @@ import asyncio
 import time
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from heapq import merge
 from typing import NamedTuple
 
@@ -18,21 +19,27 @@ from feed_svc.author_store import AuthorStore
 from feed_svc.background import Background
 from feed_svc.clients import Contents
 from feed_svc.graphs import Viewer
-from feed_svc.model import RECENTS_MAX, TOP, Place, Source, UserId, Window, WindowState
+from feed_svc.model import TOP, Place, Source, UserId, Window, WindowState
 from feed_svc.read_through import ReadThrough, ReadThroughSettings
 from feed_svc.rebuild import Rebuilds
 from feed_svc.window_store import WindowStore
 from svckit.errors import Unavailable
 from svckit.patience import Patience
 
-AUTHORS_ASKED_AT_ONCE_MAX = 16
 PLACE_BYTES = 130  # in memory
-RECENTS_AGE_S_MAX = 0.5  # what a pulled author has posted is seen by all within a second
 
 _READS = {
     where: metrics.READS.labels(where)
     for where in ("window", "below", "missing", "building", "down")
 }
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateLimits:
+    authors_asked_at_once_max: int = 16
+    recents: ReadThroughSettings = field(  # a pulled author's post is seen by all within a second
+        default_factory=lambda: ReadThroughSettings(age_s_max=0.5)
+    )
 
 
 class Found(NamedTuple):
@@ -75,20 +82,24 @@ class Sources:
         patience: Patience,
         background: Background,
         clock_s: Callable[[], float] = time.monotonic,
+        limits: CandidateLimits | None = None,
     ) -> None:
+        limits = limits or CandidateLimits()
+        recents_max, step = authors.recents_max, limits.authors_asked_at_once_max
+
         async def stored_recents(ids: Sequence[UserId]) -> Mapping[UserId, _Rising | None]:
             found = await authors.recents(ids)
             return {each: _Rising.of(source) for each, source in found.items()}
 
         async def true_recents(ids: Sequence[UserId]) -> Mapping[UserId, _Rising]:
             found: dict[UserId, _Rising] = {}
-            for start in range(0, len(ids), AUTHORS_ASKED_AT_ONCE_MAX):
-                asked = ids[start : start + AUTHORS_ASKED_AT_ONCE_MAX]
+            for start in range(0, len(ids), step):
+                asked = ids[start : start + step]
                 truths = await asyncio.gather(
-                    *(contents.by_authors([each], TOP, RECENTS_MAX) for each in asked)
+                    *(contents.by_authors([each], TOP, recents_max) for each in asked)
                 )
                 for each, places in zip(asked, truths, strict=True):
-                    floor = None if len(places) < RECENTS_MAX else places[-1]
+                    floor = None if len(places) < recents_max else places[-1]
                     found[each] = _Rising(places[::-1], floor)
             return found
 
@@ -103,7 +114,7 @@ class Sources:
             lambda recents: len(recents.places) * PLACE_BYTES,
             background,
             clock_s,
-            ReadThroughSettings(age_s_max=RECENTS_AGE_S_MAX),
+            limits.recents,
         )
 
 

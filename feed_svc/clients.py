@@ -7,6 +7,7 @@ many at once, but for those of the fan-out, which concern one author.
 import asyncio
 from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from contextlib import aclosing
+from dataclasses import dataclass
 from typing import TypeVar
 from uuid import UUID
 
@@ -18,7 +19,6 @@ from newsfeed.user.v1.user_service_pb2_grpc import GraphServiceStub, UserService
 
 from feed_svc.model import (
     ID_BYTES,
-    POSTS_PER_CALL_MAX,
     Card,
     Hidden,
     Place,
@@ -30,17 +30,22 @@ from feed_svc.model import (
 from svckit.events.delivery import TRANSIENT
 from svckit.rpc.client import ServiceChannel
 
-RESUMES_MAX = 3  # of a stream that brings nothing in between
-PEOPLE_PER_CALL_MAX = 500
-POSTS_PER_ANSWER_MAX = 32  # the largest that there may be still fit into a message
-
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class ClientLimits:
+    people_per_call_max: int = 500
+    places_per_call_max: int = 500
+    posts_per_call_max: int = 32  # the largest that there may be still fit into a message
+    resumes_max: int = 3  # of a stream that brings nothing in between
 
 
 class People:
     """user_svc."""
 
-    def __init__(self, channel: ServiceChannel) -> None:
+    def __init__(self, channel: ServiceChannel, limits: ClientLimits | None = None) -> None:
+        self._limits = limits or ClientLimits()
         self._users = channel.stub(UserServiceStub)
         self._graph = channel.stub(GraphServiceStub)
 
@@ -71,7 +76,7 @@ class People:
                 return
             except TRANSIENT:
                 breaks += 1
-                if breaks > RESUMES_MAX:
+                if breaks > self._limits.resumes_max:
                     raise
 
     async def graph(self, viewer_id: UserId) -> tuple[ViewerGraph, bytes]:
@@ -94,7 +99,7 @@ class People:
     async def hidden_among(self, viewer_id: UserId, user_ids: Iterable[UserId]) -> set[UserId]:
         """Those whom the viewer does not get to see: for viewers of whom `hidden` is truncated."""
         hidden: set[UserId] = set()
-        for asked in _groups([*user_ids], PEOPLE_PER_CALL_MAX):
+        for asked in _groups([*user_ids], self._limits.people_per_call_max):
             response = await self._graph.BatchGetRelationships(
                 user_pb.BatchGetRelationshipsRequest(
                     viewer_id=_text(viewer_id), user_ids=b"".join(asked)
@@ -108,7 +113,7 @@ class People:
     async def cards(self, user_ids: Iterable[UserId]) -> dict[UserId, Card]:
         """Of those who exist."""
         cards: dict[UserId, Card] = {}
-        for asked in _groups([*user_ids], PEOPLE_PER_CALL_MAX):
+        for asked in _groups([*user_ids], self._limits.people_per_call_max):
             response = await self._users.BatchGetUsers(
                 user_pb.BatchGetUsersRequest(user_ids=[_text(each) for each in asked])
             )
@@ -120,14 +125,15 @@ class People:
 class Contents:
     """content_svc."""
 
-    def __init__(self, channel: ServiceChannel) -> None:
+    def __init__(self, channel: ServiceChannel, limits: ClientLimits | None = None) -> None:
+        self._limits = limits or ClientLimits()
         self._content = channel.stub(ContentServiceStub)
 
     async def posts(self, post_ids: Iterable[PostId]) -> dict[PostId, Post]:
         """Those that are there, by their ids."""
         requests = (
             content_pb.BatchGetPostsRequest(post_ids=b"".join(asked))
-            for asked in _groups([*post_ids], POSTS_PER_ANSWER_MAX)
+            for asked in _groups([*post_ids], self._limits.posts_per_call_max)
         )
         responses = await asyncio.gather(*(self._content.BatchGetPosts(each) for each in requests))
         found = (post_of(post) for response in responses for post in response.posts)
@@ -157,7 +163,7 @@ class Contents:
         places: list[Place] = []
         while packed and len(places) < limit:
             time_ms, post_id = places[-1] if places else before
-            asked = min(limit - len(places), POSTS_PER_CALL_MAX)
+            asked = min(limit - len(places), self._limits.places_per_call_max)
             response = await self._content.ListPostsByAuthors(
                 content_pb.ListPostsByAuthorsRequest(
                     author_ids=packed,

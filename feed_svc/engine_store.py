@@ -1,7 +1,7 @@
 """The clients of one Redis and of a Redis Cluster, alike to those who use them.
 
-Neither tries again by itself, nor ends a call that takes long: whoever calls sets a time limit, and
-a call that is cut off takes its connection with it.
+Neither tries again by itself, nor ends a call that takes long: the caller sets a time limit, and a
+call that is cut off takes its connection with it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,15 +17,17 @@ from redis.exceptions import RedisClusterException, RedisError, ResponseError
 Argument: TypeAlias = bytes | str | int
 Command: TypeAlias = Sequence[Argument]
 
-CONNECT_TIMEOUT_S = 0.25
 FAILURES = (RedisError, RedisClusterException, OSError, TimeoutError)
 
-_OPTIONS: dict[str, Any] = {
-    "protocol": 2,
-    "socket_timeout": None,  # whoever calls sets one; a call that is cut off drops its connection
-    "socket_connect_timeout": CONNECT_TIMEOUT_S,
-    "retry": Retry(NoBackoff(), 0),
-}
+
+def options(connect_timeout_s: float, timeout_s: float | None = None) -> dict[str, Any]:
+    """Of a client; without `timeout_s` a call takes as long as its caller lets it."""
+    return {
+        "protocol": 2,
+        "socket_timeout": timeout_s,
+        "socket_connect_timeout": connect_timeout_s,
+        "retry": Retry(NoBackoff(), 0),
+    }
 
 
 class Engine(Protocol):
@@ -42,8 +44,8 @@ class Engine(Protocol):
 class OneRedis:
     """One Redis."""
 
-    def __init__(self, url: str) -> None:
-        self._client = Redis.from_url(url, **_OPTIONS)
+    def __init__(self, url: str, connect_timeout_s: float) -> None:
+        self._client = Redis.from_url(url, **options(connect_timeout_s))
 
     async def run(self, commands: Sequence[Command]) -> list[object]:
         """As a pipeline of the client would, which takes several times as long."""
@@ -86,8 +88,8 @@ async def _reply(connection: AbstractConnection) -> object:
 class Cluster:
     """All nodes answer, or none does."""
 
-    def __init__(self, url: str) -> None:
-        self._client = RedisCluster.from_url(url, **_OPTIONS)
+    def __init__(self, url: str, connect_timeout_s: float) -> None:
+        self._client = RedisCluster.from_url(url, **options(connect_timeout_s))
 
     async def run(self, commands: Sequence[Command]) -> list[object]:
         await self._client.initialize()

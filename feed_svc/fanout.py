@@ -7,16 +7,14 @@ or about people and posts that are gone.
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from feed_svc import metrics
 from feed_svc.author_store import AuthorStore
 from feed_svc.cache_store import CacheStore
 from feed_svc.clients import Contents, People
-from feed_svc.followers import write_to_followers
+from feed_svc.followers import BatchLimits, write_to_followers
 from feed_svc.model import (
-    FANOUT_WINDOWS_MAX,
-    POSTS_PER_CALL_MAX,
-    RECENTS_MAX,
     TOP,
     Place,
     Post,
@@ -33,6 +31,12 @@ from svckit.events.bus import Fence
 GONE = b""
 
 
+@dataclass(frozen=True, slots=True)
+class FanoutLimits:
+    purged_posts_max: int = 500  # looked at; a window with more of an author's posts is built anew
+    deliveries: BatchLimits = field(default_factory=BatchLimits)
+
+
 class Fanout:
     """Use cases of the events."""
 
@@ -44,8 +48,8 @@ class Fanout:
         authors: AuthorStore,
         caches: CacheStore,
         tiers: Tiers,
-        window_entries_max: int,
         clock_ms: Callable[[], int],
+        limits: FanoutLimits | None = None,
     ) -> None:
         self._people = people
         self._contents = contents
@@ -53,8 +57,8 @@ class Fanout:
         self._authors = authors
         self._caches = caches
         self._tiers = tiers
-        self._window_entries_max = window_entries_max
         self._clock_ms = clock_ms
+        self._limits = limits or FanoutLimits()
 
     async def published(self, fence: Fence, author_id: UserId, place: Place) -> None:
         """To the author first, then, unless the author is pulled, to the followers."""
@@ -69,7 +73,7 @@ class Fanout:
         recents = await self._recents(fence, author_id, new=place)
         tier = await self._tiers.settle(fence, author_id, follower_count, recents)
         if tier is Tier.PUSH:
-            await write_to_followers(self._people, author_id, FANOUT_WINDOWS_MAX, deliver)
+            await write_to_followers(self._people, author_id, self._limits.deliveries, deliver)
         else:
             await self._windows.tell_readers(author_id, place)
         metrics.DELIVERY_AGE.observe(max(0, self._clock_ms() - place[0]) / 1000)
@@ -118,14 +122,14 @@ class Fanout:
             known = await self._authors.recents([author_id])
             if author_id in known:
                 return known[author_id]
-        recents = await self._truth(author_id, RECENTS_MAX)
+        recents = await self._truth(author_id, self._authors.recents_max)
         await self._authors.put(fence, author_id, recents)
         return recents
 
     async def _backfill(self, fence: Fence, viewer_id: UserId, author_id: UserId) -> None:
         state, _ = await self._windows.floor(viewer_id)
         if state is not WindowState.MISSING:
-            source = await self._truth(author_id, self._window_entries_max)
+            source = await self._truth(author_id, self._windows.entries_max)
             await self._windows.backfill(fence, viewer_id, author_id, source)
             metrics.BACKFILLS.inc()
 
@@ -137,7 +141,7 @@ class Fanout:
         state, floor = await self._windows.floor(viewer_id)
         if state is WindowState.MISSING:
             return
-        source = await self._truth(author_id, POSTS_PER_CALL_MAX)
+        source = await self._truth(author_id, self._limits.purged_posts_max)
         is_covered = source.floor is None or (floor is not None and source.floor <= floor)
         if state is WindowState.READY and is_covered:
             post_ids = [place[1] for place in source.places if floor is None or place >= floor]

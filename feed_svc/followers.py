@@ -7,22 +7,27 @@ bounded, however many followers there are.
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
+from dataclasses import dataclass
 
 from feed_svc.clients import People
 from feed_svc.model import ID_BYTES, UserId
 
-WRITES_AT_ONCE_MAX = 3
+
+@dataclass(frozen=True, slots=True)
+class BatchLimits:
+    followers_max: int = 500
+    batches_at_once_max: int = 3
 
 
 async def write_to_followers(
     people: People,
     author_id: UserId,
-    batch_size_max: int,
+    limits: BatchLimits,
     write: Callable[[bytes], Awaitable[object]],
 ) -> None:
     """Returns once all followers' packed ids were written; raises what went wrong first."""
-    free = asyncio.Semaphore(WRITES_AT_ONCE_MAX)
-    step = batch_size_max * ID_BYTES
+    free = asyncio.Semaphore(limits.batches_at_once_max)
+    step = limits.followers_max * ID_BYTES
 
     async def write_batch(viewer_ids: bytes) -> None:
         await write(viewer_ids)

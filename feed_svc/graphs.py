@@ -8,7 +8,7 @@ ten minutes for viewers who read.
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from feed_svc.background import Background
 from feed_svc.cache_store import CacheStore
@@ -19,9 +19,13 @@ from svckit.errors import Unavailable
 from svckit.last_known import LastKnown, LastKnownSettings
 from svckit.patience import Patience
 
-HIDDEN_TIMEOUT_S = 0.15
-HIDDEN_INTERVAL_S = 0.010
-COPY_AGE_S = 600.0
+
+@dataclass(frozen=True, slots=True)
+class GraphLimits:
+    hidden_timeout_s: float = 0.15
+    hidden_rounds: RoundSettings = field(default_factory=lambda: RoundSettings(interval_s=0.010))
+    copy_age_s: float = 600.0
+    last_known: LastKnownSettings = field(default_factory=LastKnownSettings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,28 +46,27 @@ class Graphs:
         patience: Patience,
         background: Background,
         clock_s: Callable[[], float] = time.monotonic,
-        last_known: LastKnownSettings | None = None,
+        limits: GraphLimits | None = None,
     ) -> None:
+        self.limits = limits = limits or GraphLimits()
         self.people = people
         self.caches = caches
         self.patience = patience
         self.background = background
-        self.asked: Coalescer[UserId, Hidden] = Coalescer(
-            self._ask, RoundSettings(interval_s=HIDDEN_INTERVAL_S)
-        )
+        self.asked: Coalescer[UserId, Hidden] = Coalescer(self._ask, limits.hidden_rounds)
         self._clock_s = clock_s
         self._known: LastKnown[UserId, _Known] = LastKnown(
-            lambda known: len(known.hidden.user_ids), last_known, clock_s
+            lambda known: len(known.hidden.user_ids), limits.last_known, clock_s
         )
 
     def of(self, viewer_id: UserId) -> "Viewer":
         return Viewer(self, viewer_id)
 
     def heard(self, viewer_id: UserId, hidden: Hidden) -> None:
-        now_s = self._clock_s()
+        now_s, copy_age_s = self._clock_s(), self.limits.copy_age_s
         known = self._known.get(viewer_id)
-        copied_at_s = now_s - COPY_AGE_S if known is None else known.copied_at_s
-        if now_s - copied_at_s >= COPY_AGE_S and self.background.start(self._copy(viewer_id)):
+        copied_at_s = now_s - copy_age_s if known is None else known.copied_at_s
+        if now_s - copied_at_s >= copy_age_s and self.background.start(self._copy(viewer_id)):
             copied_at_s = now_s
         self._known.hear(viewer_id, _Known(hidden, copied_at_s))
 
@@ -72,7 +75,7 @@ class Graphs:
         return None if known is None else known.hidden
 
     async def _ask(self, viewer_ids: Sequence[UserId]) -> Mapping[UserId, Hidden]:
-        async with self.patience.limit(HIDDEN_TIMEOUT_S):
+        async with self.patience.limit(self.limits.hidden_timeout_s):
             return await self.people.hidden(viewer_ids)
 
     async def _copy(self, viewer_id: UserId) -> None:
@@ -110,7 +113,7 @@ class Viewer:
         others = user_ids - hidden.user_ids if hidden.truncated else None
         if not others:
             return hidden.user_ids
-        async with self._graphs.patience.limit(HIDDEN_TIMEOUT_S):
+        async with self._graphs.patience.limit(self._graphs.limits.hidden_timeout_s):
             more = await self._graphs.people.hidden_among(self.viewer_id, others)
         return hidden.user_ids | more
 

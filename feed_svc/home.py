@@ -5,6 +5,7 @@ twice as far. A page that is still short goes on where the last look ended; only
 """
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from feed_svc import metrics
@@ -12,11 +13,15 @@ from feed_svc.background import Background
 from feed_svc.candidates import Candidates, Found, Sources
 from feed_svc.graphs import Graphs, Viewer
 from feed_svc.hydrate import Hydrator, Item
-from feed_svc.model import PAGE_BYTES_MAX, Place, PostId, UserId
+from feed_svc.model import Place, PostId, UserId
 from feed_svc.ports import Engagement
 from svckit.errors import Unavailable
 
-LOOKS_MAX = 6  # the first, and five more
+
+@dataclass(frozen=True, slots=True)
+class HomeLimits:
+    looks_max: int = 6  # the first, and five more
+    page_bytes_max: int = 2 * 1024 * 1024  # half of what a message may have
 
 
 class HomePage(NamedTuple):
@@ -40,12 +45,14 @@ class Home:
         hydrator: Hydrator,
         engagement: Engagement,
         background: Background,
+        limits: HomeLimits | None = None,
     ) -> None:
         self._graphs = graphs
         self._sources = sources
         self._hydrator = hydrator
         self._engagement = engagement
         self._background = background
+        self._limits = limits or HomeLimits()
 
     async def page(
         self, viewer_id: UserId, before: Place, size: int, after_post_id: PostId | None = None
@@ -61,7 +68,7 @@ class Home:
         gone_ids: list[PostId] = []
         place: Place | None = before
         look = 0
-        while place is not None and len(items) < size and look < LOOKS_MAX:
+        while place is not None and len(items) < size and look < self._limits.looks_max:
             wanted = size - len(items)
             found = await candidates.below(place, wanted << look)
             if own is not None:
@@ -73,7 +80,7 @@ class Home:
             is_degraded |= hydrated.lacks_cards
             place = items[-1].place if len(kept) > wanted else found.next_place
             look += 1
-        items, place = _fitting(items, place)
+        items, place = _fitting(items, place, self._limits.page_bytes_max)
         if look > 1:
             metrics.REFILLS.inc(look - 1)
         if gone_ids and candidates.has_window:
@@ -115,9 +122,8 @@ async def _visible(viewer: Viewer, items: Sequence[Item]) -> Sequence[Item]:
     ]
 
 
-def _fitting(items: list[Item], place: Place | None) -> tuple[list[Item], Place | None]:
+def _fitting(items: list[Item], place: Place | None, room: int) -> tuple[list[Item], Place | None]:
     """As many as fit into an answer; the next page goes on after them."""
-    room = PAGE_BYTES_MAX
     for count, item in enumerate(items):
         room -= len(item.encoded)
         if room < 0:

@@ -12,6 +12,7 @@ import random
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from itertools import chain
 from typing import NamedTuple
 
@@ -24,16 +25,20 @@ from svckit.errors import FieldViolation, InvalidArgument, ResourceExhausted, Un
 
 logger = logging.getLogger(__name__)
 
-ITEMS_MAX = 20  # in a message
-STREAMS_PER_VIEWER_MAX = 20
-LOOKS_MAX = 100  # at once
-OVERLAP_MS = 10_000  # so much later than newer ones posts may come and are not missed
-SEEN_MAX = 2 * ITEMS_MAX  # remembered places
-GATHER_S = 0.04  # what comes together goes together
-LOOK_INTERVAL_S = 0.25  # from one look of a stream to the next
-WATCH_EVERY_S = 10.0
-RECONNECT_S_MIN, RECONNECT_S_MAX = 0.1, 2.0
 _BOTTOM: Place = (0, PostId(b""))
+
+
+@dataclass(frozen=True, slots=True)
+class LiveLimits:
+    items_max: int = 20  # in a message; of twice as many it is remembered that they were sent
+    streams_per_viewer_max: int = 20
+    looks_at_once_max: int = 100
+    overlap_ms: int = 10_000  # so much later than newer ones posts may come and are not missed
+    gather_s: float = 0.04  # pokes that come together are one look
+    look_interval_s: float = 0.25  # from one look of a stream to the next
+    watch_every_s: float = 10.0
+    reconnect_min_s: float = 0.1
+    reconnect_max_s: float = 2.0
 
 
 class InvalidResumeToken(InvalidArgument):
@@ -58,13 +63,14 @@ class News(NamedTuple):
 class _Stream:
     """What is kept of a stream: the same little, however much happens."""
 
-    def __init__(self, viewer_id: UserId, since: Place | None) -> None:
+    def __init__(self, viewer_id: UserId, since: Place | None, limits: LiveLimits) -> None:
         self.viewer_id = viewer_id
         self.pull_author_ids: Collection[UserId] | None = None
         """None = it is not known whose posts are not delivered."""
         self.poked = asyncio.Event()
         self._lowest = TOP
         self._since = since
+        self._limits = limits
         self._seen: frozenset[Place] = frozenset()
 
     def poke(self, place: Place = TOP) -> None:
@@ -84,7 +90,7 @@ class _Stream:
         is_whole = page.next_place is None
         newest = (*page.places, _BOTTOM if is_whole else (now_ms, _BOTTOM[1]))[0]
         since = self._since or newest
-        floor = (since[0] - OVERLAP_MS, _BOTTOM[1])
+        floor = (since[0] - self._limits.overlap_ms, _BOTTOM[1])
         bound = min(floor if self._since else TOP, lowest)
         new = [
             (item, place)
@@ -93,9 +99,10 @@ class _Stream:
         ]
         # A poke from far below is not looked for: much may be told again, and none of it is new.
         wanted = min(since, lowest) if lowest >= floor else since
-        is_reset = len(new) > ITEMS_MAX or (page.next_place or _BOTTOM) > wanted
+        is_reset = len(new) > self._limits.items_max or (page.next_place or _BOTTOM) > wanted
         self._since = max(since, newest)
-        self._seen = frozenset(sorted({*self._seen, *page.places}, reverse=True)[:SEEN_MAX])
+        seen = sorted({*self._seen, *page.places}, reverse=True)
+        self._seen = frozenset(seen[: 2 * self._limits.items_max])
         self.pull_author_ids = page.pull_author_ids
         items, places = zip(*new, strict=True) if new and not is_reset else ((), ())
         return News(items, places, self._since, is_reset)
@@ -111,6 +118,7 @@ class Live:
         forget_recents: Callable[[UserId], None],
         look_every_s: float,
         clock_ms: Callable[[], int],
+        limits: LiveLimits | None = None,
     ) -> None:
         self._home = home
         self._store = store
@@ -118,14 +126,15 @@ class Live:
         self._look_every_s = look_every_s
         self._clock_ms = clock_ms
         self._streams: defaultdict[UserId, set[_Stream]] = defaultdict(set)
-        self._looks = asyncio.Semaphore(LOOKS_MAX)
+        self._limits = limits or LiveLimits()
+        self._looks = asyncio.Semaphore(self._limits.looks_at_once_max)
 
     async def watch(self, viewer_id: UserId, since: Place | None) -> AsyncGenerator[News]:
         """What is new from `since` on, or from now on; the first comes at once, without end.
 
         Raises Unavailable when there is no telling: resume then.
         """
-        with self._joined(_Stream(viewer_id, since)) as stream:
+        with self._joined(_Stream(viewer_id, since, self._limits)) as stream:
             await self._tell_that_they_watch([viewer_id])
             yield await self._look(stream)
             while True:
@@ -143,7 +152,7 @@ class Live:
     @contextmanager
     def _joined(self, stream: _Stream) -> Iterator[_Stream]:
         streams = self._streams[stream.viewer_id]
-        if len(streams) >= STREAMS_PER_VIEWER_MAX:
+        if len(streams) >= self._limits.streams_per_viewer_max:
             raise ResourceExhausted(retry_after_s=self._look_every_s)
         streams.add(stream)
         metrics.STREAMS.inc()
@@ -157,13 +166,13 @@ class Live:
 
     async def _next(self, stream: _Stream) -> News:
         loop = asyncio.get_running_loop()
-        now_s = loop.time()
+        limits, now_s = self._limits, loop.time()
         due_s = now_s + self._look_every_s * random.uniform(0.8, 1)  # noqa: S311
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout_at(due_s):
                     await stream.poked.wait()
-            await asyncio.sleep(max(GATHER_S, now_s + LOOK_INTERVAL_S - loop.time()))
+            await asyncio.sleep(max(limits.gather_s, now_s + limits.look_interval_s - loop.time()))
             now_s = loop.time()
             news = await self._look(stream)
             if news.items or news.is_reset or now_s >= due_s:
@@ -172,7 +181,7 @@ class Live:
     async def _look(self, stream: _Stream) -> News:
         async with self._looks:
             lowest = stream.rest()
-            page = await self._home.page(stream.viewer_id, TOP, ITEMS_MAX + 1)
+            page = await self._home.page(stream.viewer_id, TOP, self._limits.items_max + 1)
         news = stream.news(page, lowest, self._clock_ms())
         metrics.LOOKS.inc()
         metrics.RESETS.inc(news.is_reset)
@@ -181,18 +190,19 @@ class Live:
     async def _keep_watching(self) -> None:
         while True:
             await self._tell_that_they_watch([*self._streams])
-            await asyncio.sleep(WATCH_EVERY_S)
+            await asyncio.sleep(self._limits.watch_every_s)
 
     async def _tell_that_they_watch(self, viewer_ids: Collection[UserId]) -> None:
         with suppress(Unavailable):  # without Redis nobody is told anything
             await self._store.watch(viewer_ids)
 
     async def _keep_listening(self) -> None:
-        pauses_s = backoff_s(RECONNECT_S_MIN, RECONNECT_S_MAX)
+        min_s, max_s = self._limits.reconnect_min_s, self._limits.reconnect_max_s
+        pauses_s = backoff_s(min_s, max_s)
         while True:
             try:
                 async with self._store.subscribed() as pokes:
-                    pauses_s = backoff_s(RECONNECT_S_MIN, RECONNECT_S_MAX)
+                    pauses_s = backoff_s(min_s, max_s)
                     await self._tell_that_they_watch([*self._streams])
                     for stream in self._all():  # what they were told before was not heard
                         stream.poke()

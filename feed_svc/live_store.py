@@ -12,16 +12,12 @@ from typing import Any, NamedTuple
 
 from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.client import PubSub
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 
-from feed_svc.engine_store import CONNECT_TIMEOUT_S, FAILURES, Command
-from feed_svc.model import FANOUT_WINDOWS_MAX, ID_BYTES, Place, PostId, UserId
+from feed_svc.engine_store import FAILURES, Command, options
+from feed_svc.model import ID_BYTES, Place, PostId, UserId
 from feed_svc.store import Call, FeedRedis
 from svckit.errors import Unavailable
 
-WATCH_TTL_MS = 30_000
-SILENCE_S_MAX = 5.0  # then Redis is asked whether it is still there, and has as long to answer
 _VIEWERS, _READERS = b"live:viewers", b"live:readers"
 _PLACE = Struct(f">Q{ID_BYTES}s")
 
@@ -48,14 +44,16 @@ class LiveStore:
 
     def __init__(self, redis: FeedRedis) -> None:
         self._redis = redis
+        self._limits = redis.limits
 
     async def watch(self, viewer_ids: Collection[UserId]) -> None:
-        """They are told of what is new for `WATCH_TTL_MS` from now on."""
-        keys, ids = self._redis.keys, [*viewer_ids]
+        """They are told of what is new for `watch_ttl_ms` from now on."""
+        keys, ids, step = self._redis.keys, [*viewer_ids], self._limits.windows_per_call_max
+        ttl_ms = self._limits.watch_ttl_ms
         calls = [
-            Call("watch", [keys.watching(fence)], [WATCH_TTL_MS, *keys.windows(group)])
-            for at in range(0, len(ids), FANOUT_WINDOWS_MAX)
-            for fence, group in keys.groups(b"".join(ids[at : at + FANOUT_WINDOWS_MAX]))
+            Call("watch", [keys.watching(fence)], [ttl_ms, *keys.windows(group)])
+            for at in range(0, len(ids), step)
+            for fence, group in keys.groups(b"".join(ids[at : at + step]))
         ]
         if calls:
             await self._redis.call(*calls)
@@ -66,30 +64,26 @@ class LiveStore:
 
         On a cluster any node will do: what is published goes to all of them.
         """
-        settings = self._redis.settings
+        settings, silence_max_s = self._redis.settings, self._limits.silence_max_s
         make = RedisCluster.from_url if settings.is_cluster else Redis.from_url
         try:
             async with (
                 make(
-                    settings.full_url(),
-                    protocol=2,
-                    socket_timeout=SILENCE_S_MAX,
-                    socket_connect_timeout=CONNECT_TIMEOUT_S,
-                    retry=Retry(NoBackoff(), 0),
+                    settings.full_url(), **options(self._limits.connect_timeout_s, silence_max_s)
                 ) as client,
                 client.pubsub() as pubsub,
             ):
                 await pubsub.subscribe(_VIEWERS, _READERS)
                 for _ in (_VIEWERS, _READERS):
-                    await _next_of(pubsub)
-                yield _pokes(pubsub)
+                    await _next_of(pubsub, silence_max_s)
+                yield _pokes(pubsub, silence_max_s)
         except FAILURES as error:
             raise Unavailable(dependency="redis") from error
 
 
-async def _pokes(pubsub: PubSub) -> AsyncIterator[Poke]:
+async def _pokes(pubsub: PubSub, silence_max_s: float) -> AsyncIterator[Poke]:
     while True:
-        message = await _next_of(pubsub)
+        message = await _next_of(pubsub, silence_max_s)
         if message["type"] == "message":
             data: bytes = message["data"]
             place_ms, post_id = _PLACE.unpack_from(data)
@@ -99,11 +93,11 @@ async def _pokes(pubsub: PubSub) -> AsyncIterator[Poke]:
             yield Poke((place_ms, PostId(post_id)), ids, are_authors)
 
 
-async def _next_of(pubsub: PubSub) -> Mapping[str, Any]:
-    message: Mapping[str, Any] | None = await pubsub.get_message(timeout=SILENCE_S_MAX)
+async def _next_of(pubsub: PubSub, silence_max_s: float) -> Mapping[str, Any]:
+    message: Mapping[str, Any] | None = await pubsub.get_message(timeout=silence_max_s)
     if message is None:
         await pubsub.ping()
-        message = await pubsub.get_message(timeout=SILENCE_S_MAX)
+        message = await pubsub.get_message(timeout=silence_max_s)
     if message is None:
         raise TimeoutError
     return message

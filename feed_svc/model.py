@@ -22,13 +22,6 @@ TOP: Place = (TIME_MS_MAX, PostId(b"\xff" * ID_BYTES))
 """Above every post."""
 
 WINDOW_ENTRIES_MAX = 256  # the default; a setting
-RECENTS_MAX = 200  # posts kept of each author
-FOLLOWEES_MAX = 10_000
-FANOUT_WINDOWS_MAX = 500  # in a script call
-POSTS_PER_CALL_MAX = 500
-PAGE_BYTES_MAX = 2 * 1024 * 1024  # half of what a message may have
-PULL_TO_PUSH_SHARE = 0.8  # an author is pushed again below this share of the bounds
-REBUILD_ATTEMPTS_MAX = 5
 
 
 class UserNotFound(NotFound):

@@ -5,13 +5,20 @@ that, from user_svc and content_svc, is merged in at the end, unless a follow, a
 change touched the window meanwhile: then the truth is read again.
 """
 
+from dataclasses import dataclass
+
 from feed_svc import metrics
 from feed_svc.author_store import AuthorStore
 from feed_svc.background import Background
 from feed_svc.cache_store import CacheStore
 from feed_svc.clients import Contents, People
-from feed_svc.model import REBUILD_ATTEMPTS_MAX, TOP, Build, Source, UserId, WindowState
+from feed_svc.model import TOP, Build, Source, UserId, WindowState
 from feed_svc.window_store import WindowStore
+
+
+@dataclass(frozen=True, slots=True)
+class RebuildLimits:
+    attempts_max: int = 5
 
 
 class Rebuilds:
@@ -24,16 +31,16 @@ class Rebuilds:
         windows: WindowStore,
         authors: AuthorStore,
         caches: CacheStore,
-        window_entries_max: int,
         background: Background,
+        limits: RebuildLimits | None = None,
     ) -> None:
         self._people = people
         self._contents = contents
         self._windows = windows
         self._authors = authors
         self._caches = caches
-        self._window_entries_max = window_entries_max
         self._background = background
+        self._limits = limits or RebuildLimits()
         self._kicked: set[UserId] = set()
 
     async def rebuild(self, viewer_id: UserId) -> WindowState:
@@ -65,7 +72,7 @@ class Rebuilds:
 
     async def _build(self, build: Build) -> tuple[WindowState, str]:
         viewer_id = build.viewer_id
-        for _ in range(REBUILD_ATTEMPTS_MAX):
+        for _ in range(self._limits.attempts_max):
             graph, copy = await self._people.graph(viewer_id)
             if not graph.exists:
                 await self._windows.evict(viewer_id)
@@ -83,7 +90,7 @@ class Rebuilds:
     async def _fill(self, build: Build, followee_ids: frozenset[UserId]) -> bool:
         """False = the window was touched while the truth was being read."""
         pulled = followee_ids & await self._authors.pulled()
-        limit = self._window_entries_max
+        limit = self._windows.entries_max
         authors = followee_ids - pulled | {build.viewer_id}
         places = await self._contents.by_authors(authors, TOP, limit)
         source = Source(places, None if len(places) < limit else places[-1])

@@ -13,8 +13,7 @@ Fan-out writes with a fence: see `Fences`.
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
-from contextvars import Context
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
 from importlib.resources import files
@@ -26,16 +25,13 @@ from redis.exceptions import RedisError, ResponseError
 from feed_svc.engine_store import FAILURES, Argument, Cluster, Command, Engine, OneRedis
 from feed_svc.keys import SHARDS_MAX, Keys
 from feed_svc.model import ID_BYTES, WINDOW_ENTRIES_MAX, Place, PostId, Source
-from svckit.errors import Unavailable
+from svckit.batches import RoundSettings
+from svckit.dependency import AskSettings, Dependency
 from svckit.events.bus import Fence, Fenced
 from svckit.settings import PORT_MAX, Secret, SettingsError, setting
 
 logger = logging.getLogger(__name__)
 
-REQUEST_TIMEOUT_S = 0.25
-WRITE_TIMEOUT_S = 1.0
-WRITES_MAX = 8  # at once: reads must get in between
-PING_EVERY_S = 0.2
 DAY_S = 86_400
 LUA_FILES = ("places", "fences", "windows", "builds", "authors", "copies")
 LISTPACK_SETTING = "zset-max-listpack-entries"
@@ -53,7 +49,9 @@ class StoreSettings:
     port: int = setting("REDIS_PORT", "its port", 6379, at_least=1, at_most=PORT_MAX)
     is_cluster: bool = setting("REDIS_CLUSTER", "it is a Redis Cluster", default=False)
     shards: int = setting(
-        *("FEED_SHARDS", "most nodes feeds can spread over; fixed for the life of a cluster", 64),
+        "FEED_SHARDS",
+        "most nodes feeds can spread over; fixed for the life of a cluster",
+        64,
         at_least=1,
         at_most=SHARDS_MAX,
     )
@@ -63,8 +61,6 @@ class StoreSettings:
     window_ttl_s: int = setting(
         "WINDOW_TTL_S", "the feed of who does not read is forgotten", 30 * DAY_S, at_least=1
     )
-    request_timeout_s: float = REQUEST_TIMEOUT_S
-    write_timeout_s: float = WRITE_TIMEOUT_S  # of all that nobody waits for: fan-out, pings
 
     def __post_init__(self) -> None:
         if not self.url and not self.host:
@@ -72,6 +68,30 @@ class StoreSettings:
 
     def full_url(self) -> str:
         return self.url or f"redis://{quote(self.host)}:{self.port}/0"
+
+
+@dataclass(frozen=True, slots=True)
+class StoreLimits:
+    """How long Redis is waited for, how much is in a call, how much is kept and for how long."""
+
+    connect_timeout_s: float = 0.25
+    request_timeout_s: float = 0.25
+    write_timeout_s: float = 1.0  # of all that no reader waits for: fan-out, pings
+    writes_at_once_max: int = 8  # reads must get in between
+    ask: AskSettings = field(default_factory=AskSettings)  # while Redis is silent
+    windows_per_call_max: int = 500
+    posts_per_call_max: int = 500
+    backfilled_per_call_max: int = 600  # over all windows: some 5 ms, for which all others wait
+    reads: RoundSettings = field(  # of windows; the interval counts while there are many readers
+        default_factory=lambda: RoundSettings(most=100, interval_s=0.010)
+    )
+    build_alone_ms: int = 10_000  # so long no other build begins
+    build_ttl_ms: int = 60_000
+    recents_max: int = 200  # posts kept of each author
+    copy_ttl_ms: int = 600_000  # of posts and cards
+    graph_ttl_ms: int = 3_600_000
+    watch_ttl_ms: int = 30_000
+    silence_max_s: float = 5.0  # of pokes; then Redis is asked, and has as long to answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,20 +114,21 @@ class _Refused(Exception):
 class FeedRedis:
     """Calls end within their time, and raise `Unavailable`; those with a fence also `Fenced`."""
 
-    def __init__(self, settings: StoreSettings) -> None:
+    def __init__(self, settings: StoreSettings, limits: StoreLimits | None = None) -> None:
         self.settings = settings
+        self.limits = limits or StoreLimits()
         self.keys = Keys(settings.shards, is_cluster=settings.is_cluster)
         self.fences = Fences(self)
         engine = Cluster if settings.is_cluster else OneRedis
-        self._engine: Engine = engine(settings.full_url())
+        self._engine: Engine = engine(settings.full_url(), self.limits.connect_timeout_s)
         self._library, self._version = _library()
-        self._writes = asyncio.Semaphore(WRITES_MAX)
-        self._reviving: asyncio.Task[None] | None = None
+        self._writes = asyncio.Semaphore(self.limits.writes_at_once_max)
+        self._dependency = Dependency("redis", self._ask, self.limits.ask)
 
     @property
     def is_silent(self) -> bool:
         """It did not answer, and has not answered a ping since."""
-        return self._reviving is not None
+        return self._dependency.is_silent
 
     async def run(
         self, commands: Sequence[Command], timeout_s: float | None = None
@@ -116,14 +137,13 @@ class FeedRedis:
 
         They have the time of a request unless they are given another.
         """
-        if self.is_silent:
-            raise Unavailable(dependency="redis")
+        self._dependency.require()
         try:
-            async with asyncio.timeout(timeout_s or self.settings.request_timeout_s):
+            async with asyncio.timeout(timeout_s or self.limits.request_timeout_s):
                 return await self._run(commands)
         except FAILURES as error:
-            self._fall_silent(error)
-            raise Unavailable(dependency="redis") from error
+            self._dependency.fall_silent(error)
+            raise self._dependency.unavailable() from error
 
     async def call(self, *calls: Call) -> list[object]:
         return await self.run([self._command(each) for each in calls])
@@ -135,14 +155,14 @@ class FeedRedis:
             leading = (fence.partition, number)
             commands = [self._command(each, leading) for each in calls]
             try:
-                return await self.run(commands, self.settings.write_timeout_s)
+                return await self.run(commands, self.limits.write_timeout_s)
             except BaseException as error:
                 self.fences.distrust(fence, number)
                 if not isinstance(error, _Refused):
                     raise
                 if error.newest_token > fence.token:
                     raise Fenced(error.newest_token) from None
-                raise Unavailable(dependency="redis") from error
+                raise self._dependency.unavailable() from error
 
     async def raise_fence(self, fence: Fence, number: str) -> None:
         """On all shards."""
@@ -151,7 +171,7 @@ class FeedRedis:
             for key in self.keys.fences
         ]
         try:
-            await self.run(commands, self.settings.write_timeout_s)
+            await self.run(commands, self.limits.write_timeout_s)
         except _Refused as refused:
             raise Fenced(refused.newest_token) from None
 
@@ -167,29 +187,28 @@ class FeedRedis:
 
     async def ping(self) -> None:
         try:
-            async with asyncio.timeout(self.settings.write_timeout_s):
+            async with asyncio.timeout(self.limits.write_timeout_s):
                 await self._engine.ping()
         except FAILURES as error:
-            raise Unavailable(dependency="redis") from error
+            raise self._dependency.unavailable() from error
 
     async def check(self) -> None:
         """Warn if windows would take several times the memory that they need."""
         needed = 2 * self.settings.window_entries_max
         try:
-            async with asyncio.timeout(self.settings.write_timeout_s):
+            async with asyncio.timeout(self.limits.write_timeout_s):
                 found = await self._engine.setting(LISTPACK_SETTING)
         except ResponseError:
             logger.info("feed_store_tells_no_settings")
             return
         except FAILURES as error:
-            raise Unavailable(dependency="redis") from error
+            raise self._dependency.unavailable() from error
         if found < needed:
             told = {"setting": LISTPACK_SETTING, "value": found, "needed": needed}
             logger.warning("feed_windows_not_compact", extra=told)
 
-    async def close(self) -> None:
-        if self._reviving is not None:
-            self._reviving.cancel()
+    async def aclose(self) -> None:
+        await self._dependency.close()
         await self._engine.close()
 
     def _command(self, call: Call, leading: Sequence[Argument] = ()) -> Command:
@@ -209,33 +228,18 @@ class FeedRedis:
                 raise _refusal(reply) or reply
         return replies
 
-    def _fall_silent(self, error: Exception) -> None:
-        if self._reviving is None:
-            logger.warning("feed_store_silent", extra={"error": repr(error)})
-            loop = asyncio.get_running_loop()
-            self._reviving = loop.create_task(self._revive(), context=Context())
-
-    async def _revive(self) -> None:
-        while True:
-            try:
-                async with asyncio.timeout(self.settings.write_timeout_s):
-                    await self._engine.reset()
-                    await self._engine.ping()
-                break
-            except Exception:  # noqa: BLE001 whatever it is, it is no answer
-                await asyncio.sleep(PING_EVERY_S)
-        self._reviving = None
-        logger.info("feed_store_answers")
+    async def _ask(self) -> None:
+        await self._engine.reset()
+        await self._engine.ping()
 
 
 @asynccontextmanager
-async def open_store(settings: StoreSettings) -> AsyncGenerator[FeedRedis]:
+async def open_store(
+    settings: StoreSettings, limits: StoreLimits | None = None
+) -> AsyncGenerator[FeedRedis]:
     """Connects when it is first used."""
-    redis = FeedRedis(settings)
-    try:
+    async with aclosing(FeedRedis(settings, limits)) as redis:
         yield redis
-    finally:
-        await redis.close()
 
 
 @dataclass(slots=True)

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from feed_svc import metrics
 from feed_svc.author_store import AuthorStore
 from feed_svc.clients import People
-from feed_svc.followers import write_to_followers
-from feed_svc.model import FANOUT_WINDOWS_MAX, PULL_TO_PUSH_SHARE, Source, Tier, UserId
+from feed_svc.followers import BatchLimits, write_to_followers
+from feed_svc.model import Source, Tier, UserId
 from feed_svc.window_store import WindowStore
 from svckit.events.bus import Fence
 from svckit.settings import setting
@@ -33,6 +33,7 @@ class PushSettings:
         1_000_000,
         at_least=1,
     )
+    pull_to_push_share: float = 0.8  # an author is pushed again below this share of the bounds
 
 
 class Tiers:
@@ -45,12 +46,14 @@ class Tiers:
         windows: WindowStore,
         authors: AuthorStore,
         clock_ms: Callable[[], int],
+        limits: BatchLimits | None = None,
     ) -> None:
         self._settings = settings
         self._people = people
         self._windows = windows
         self._authors = authors
         self._clock_ms = clock_ms
+        self._limits = limits or BatchLimits()
 
     async def settle(
         self, fence: Fence, author_id: UserId, follower_count: int, recents: Source
@@ -86,14 +89,14 @@ class Tiers:
             await self._windows.backfill(fence, viewer_ids, author_id, recents, unmark=True)
 
         write = mark if to is Tier.PULL else catch_up
-        await write_to_followers(self._people, author_id, FANOUT_WINDOWS_MAX, write)
+        await write_to_followers(self._people, author_id, self._limits, write)
 
 
 def tier_for(
     settings: PushSettings, follower_count: int, posts_in_an_hour: float, *, was_pulled: bool
 ) -> Tier:
     """Who is pulled is pushed again only well below the bounds: nobody changes back and forth."""
-    share = PULL_TO_PUSH_SHARE if was_pulled else 1.0
+    share = settings.pull_to_push_share if was_pulled else 1.0
     is_small = follower_count < settings.followers_max * share
     deliveries = follower_count * posts_in_an_hour
     is_cheap = deliveries <= settings.deliveries_per_hour_max * share

@@ -5,15 +5,14 @@ twice, and none brings a window about except `begin`.
 """
 
 import secrets
+import sys
 from collections import defaultdict
 from collections.abc import Awaitable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, cast
 
 from feed_svc.live_store import readers_told, viewers_told
 from feed_svc.model import (
-    FANOUT_WINDOWS_MAX,
     ID_BYTES,
-    POSTS_PER_CALL_MAX,
     Build,
     Place,
     PostId,
@@ -33,31 +32,25 @@ from feed_svc.store import (
     packed_places_of,
     places_of,
 )
-from svckit.batches import Coalescer, RoundSettings
+from svckit.batches import Coalescer
 from svckit.events.bus import Fence
 
-BACKFILL_ENTRIES_MAX = 600  # in a call, over all windows: some 5 ms, for which all others wait
-BUILD_ALONE_MS = 10_000  # so long no other build begins
-BUILD_TTL_MS = 60_000
 BUILD_ID_BYTES = 12
-READS_MAX = 100  # in a call
-READS_INTERVAL_S = 0.010  # from one round trip to the next, while there are many readers
 
 Ask = tuple[UserId, Place, int]
 NOTHING = Source((), None)
 
 
 class WindowStore:
-    """Windows of at most `window_entries_max` entries, of people who read within `window_ttl_s`."""
+    """Windows of at most `entries_max` entries, of people who read within `window_ttl_s`."""
 
     def __init__(self, redis: FeedRedis) -> None:
         self._redis = redis
         self._keys = redis.keys
-        self._entries_max = redis.settings.window_entries_max
+        self._limits = redis.limits
+        self.entries_max = redis.settings.window_entries_max
         self._ttl_ms = redis.settings.window_ttl_s * 1000
-        self._reads: Coalescer[Ask, Window] = Coalescer(
-            self._read_all, RoundSettings(most=READS_MAX, interval_s=READS_INTERVAL_S)
-        )
+        self._reads: Coalescer[Ask, Window] = Coalescer(self._read_all, self._limits.reads)
 
     def read(self, viewer_id: UserId, before: Place, limit: int) -> Awaitable[Window]:
         """The newest `limit` places below `before`, and how far down they are all that there is.
@@ -72,9 +65,9 @@ class WindowStore:
 
         Those of the viewers who watch are told, whether they have a window or not.
         """
-        arguments = (self._entries_max, *arguments_of(place))
+        arguments = (self.entries_max, *arguments_of(place))
         taken = 0
-        for packed in _chunks(viewer_ids, FANOUT_WINDOWS_MAX):
+        for packed in self._chunks(viewer_ids):
             calls = [
                 Call(
                     "deliver", [key, self._keys.watching(key), *self._keys.windows(ids)], arguments
@@ -106,9 +99,9 @@ class WindowStore:
         With `unmark` they count from then on as ones that have all of the author's posts.
         """
         mark = _mark(author_id) if unmark else b""
-        arguments = [self._entries_max, mark, *arguments_of_source(source, self._entries_max)]
-        at_once = BACKFILL_ENTRIES_MAX // max(1, len(source.places))
-        for packed in _chunks(viewer_ids, min(max(1, at_once), FANOUT_WINDOWS_MAX)):
+        arguments = [self.entries_max, mark, *arguments_of_source(source, self.entries_max)]
+        at_once = self._limits.backfilled_per_call_max // max(1, len(source.places))
+        for packed in self._chunks(viewer_ids, max(1, at_once)):
             calls = []
             for key, ids in self._keys.groups(packed):
                 pairs = [each for one_id in ids for each in self._pair(one_id)]
@@ -120,8 +113,9 @@ class WindowStore:
     ) -> None:
         """Take an author's posts out of a window; also if they are in it no longer by pull."""
         keys = [self._keys.fence(viewer_id), *self._pair(viewer_id)]
-        for at in range(0, max(1, len(post_ids)), POSTS_PER_CALL_MAX):
-            members = map(member_of, post_ids[at : at + POSTS_PER_CALL_MAX])
+        step = self._limits.posts_per_call_max
+        for at in range(0, max(1, len(post_ids)), step):
+            members = map(member_of, post_ids[at : at + step])
             await self._redis.write(fence, [Call("purge", keys, [_mark(author_id), *members])])
 
     async def set_pull(
@@ -129,7 +123,7 @@ class WindowStore:
     ) -> None:
         """Say of windows that are there whether the author's posts are in the recents alone."""
         arguments = [_mark(author_id), "HSET" if on else "HDEL"]
-        for packed in _chunks(viewer_ids, FANOUT_WINDOWS_MAX):
+        for packed in self._chunks(viewer_ids):
             calls = [
                 Call("set_pull", [key, *map(self._keys.companion, ids)], arguments)
                 for key, ids in self._keys.groups(packed)
@@ -154,7 +148,7 @@ class WindowStore:
         The truth must be read after this.
         """
         build_id = secrets.token_bytes(BUILD_ID_BYTES)
-        arguments = (build_id, BUILD_ALONE_MS, BUILD_TTL_MS)
+        arguments = (build_id, self._limits.build_alone_ms, self._limits.build_ttl_ms)
         (generation,) = await self._redis.call(Call("begin", self._pair(viewer_id), arguments))
         return None if generation is None else Build(viewer_id, build_id, cast("int", generation))
 
@@ -172,8 +166,8 @@ class WindowStore:
         False = anything but deliveries happened to it since `build.generation` was asked.
         """
         arguments = (
-            *(build.build_id, build.generation, self._ttl_ms, self._entries_max),
-            *arguments_of_source(source, self._entries_max),
+            *(build.build_id, build.generation, self._ttl_ms, self.entries_max),
+            *arguments_of_source(source, self.entries_max),
             *map(_mark, pull_author_ids),
         )
         (done,) = await self._redis.call(Call("finish", self._pair(build.viewer_id), arguments))
@@ -221,6 +215,11 @@ class WindowStore:
             for ask, reply in zip(group, found, strict=True)
         }
 
+    def _chunks(self, packed_ids: bytes, ids_max: int = sys.maxsize) -> Iterator[bytes]:
+        """Of windows that are in one call."""
+        step = min(ids_max, self._limits.windows_per_call_max) * ID_BYTES
+        return (packed_ids[at : at + step] for at in range(0, len(packed_ids), step))
+
     def _pair(self, viewer_id: bytes) -> list[bytes]:
         return [self._keys.window(viewer_id), self._keys.companion(viewer_id)]
 
@@ -260,9 +259,3 @@ def _decode_window(reply: Sequence[bytes], limit: int) -> Window:
 
 def _mark(author_id: UserId) -> bytes:
     return b"p" + author_id
-
-
-def _chunks(packed_ids: bytes, ids_max: int) -> Iterator[bytes]:
-    step = ids_max * ID_BYTES
-    for at in range(0, len(packed_ids), step):
-        yield packed_ids[at : at + step]

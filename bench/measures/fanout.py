@@ -17,16 +17,8 @@ from redis.asyncio import Redis
 from bench.tools.measure import Measure, Site
 from devstack import valkey
 from devstack.stores import throwaway
-from feed_svc.model import (
-    FANOUT_WINDOWS_MAX,
-    ID_BYTES,
-    WINDOW_ENTRIES_MAX,
-    Place,
-    PostId,
-    Source,
-    UserId,
-)
-from feed_svc.store import StoreSettings, open_store
+from feed_svc.model import ID_BYTES, WINDOW_ENTRIES_MAX, Place, PostId, Source, UserId
+from feed_svc.store import StoreLimits, StoreSettings, open_store
 from feed_svc.window_store import WindowStore
 from svckit.events.bus import Fence
 from svckit.settings import Secret
@@ -139,10 +131,11 @@ async def cost(
     client: Redis, deliver: Deliver, viewers: Sequence[UserId], places: Sequence[Place]
 ) -> Cost:
     """All the posts to all the viewers, with so many calls at once that Redis is never idle."""
+    step = StoreLimits().windows_per_call_max
     chunks = [
-        (place, viewers[at : at + FANOUT_WINDOWS_MAX])
+        (place, viewers[at : at + step])
         for place in reversed(places)
-        for at in range(0, len(viewers), FANOUT_WINDOWS_MAX)
+        for at in range(0, len(viewers), step)
     ]
     waiting = iter(chunks)
 

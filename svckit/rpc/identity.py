@@ -27,11 +27,11 @@ class Identity:
     def __init__(self, user_svc: ServiceChannel, service_keys_file: Path) -> None:
         self._auth = user_svc.stub(AuthServiceStub)
         self._keys = RemoteKeys(self._fetch_keys, USER_SVC)
-        self._revocations = Revocations(self._fetch_revocations)
-        self.verifier = TokenVerifier(self._keys, StaticKeys(service_keys_file), self._revocations)
+        self.revocations = Revocations(self._fetch_revocations)
+        self.verifier = TokenVerifier(self._keys, StaticKeys(service_keys_file), self.revocations)
 
     def background(self) -> list[Coroutine[None, None, None]]:
-        return [self._keys.run(), self._revocations.run()]
+        return [self._keys.run(), self.revocations.run()]
 
     async def _fetch_keys(self) -> JwkSet:
         response = await self._auth.GetJwks(pb.GetJwksRequest())

@@ -16,6 +16,7 @@ import pytest
 from newsfeed.feed.v1 import feed_service_pb2 as pb
 
 from devstack import valkey
+from feed_svc.app import Limits
 from feed_svc.model import Source, UserId
 from svckit.ids import new_id
 from tests.polling import until
@@ -69,7 +70,7 @@ async def site(
                 people=replace(people, address=user_svc.address),
             ),
             keys_folder,
-            is_patient=False,
+            limits=Limits(),
         ) as stack,
     ):
         yield Site(stack, user_svc, content_svc)

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
+from feed_svc.app import Limits
 from feed_svc.clients import Contents, People
 from feed_svc.model import Place, UserId
 from svckit.errors import Unavailable
@@ -50,7 +51,7 @@ async def site(
         own_valkey(tmp_path_factory.mktemp("valkey")) as redis,
         gate_before(redis.port) as gate,
         open_feed_stack(
-            f"redis://{gate.address}/0", redis_url, content_stack, keys_folder, is_patient=False
+            f"redis://{gate.address}/0", redis_url, content_stack, keys_folder, limits=Limits()
         ) as stack,
     ):
         yield Site(redis, gate, stack)

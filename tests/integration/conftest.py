@@ -6,8 +6,7 @@ from dataclasses import replace
 import pytest
 
 from devstack import valkey
-from feed_svc import engine_store
-from feed_svc.store import FeedRedis, StoreSettings, open_store
+from feed_svc.store import FeedRedis, StoreLimits, StoreSettings, open_store
 from feed_svc.window_store import WindowStore
 from svckit.settings import Secret
 from tests.stacks.content_stack import ContentStack
@@ -19,8 +18,8 @@ from tests.troubles.own_cluster import own_cluster
 SMALL_WINDOW = 8
 PATIENCE_S = 10.0  # a busy machine is no mistake
 CLUSTER = "cluster"
-PATIENT = StoreSettings(
-    url=Secret("redis://"), request_timeout_s=PATIENCE_S, write_timeout_s=PATIENCE_S
+PATIENT = StoreLimits(
+    connect_timeout_s=PATIENCE_S, request_timeout_s=PATIENCE_S, write_timeout_s=PATIENCE_S
 )
 
 
@@ -31,20 +30,18 @@ async def feed_store_settings(
     name: str = request.param
     if name == CLUSTER:
         async with own_cluster(tmp_path_factory.mktemp(CLUSTER)) as cluster:
-            yield replace(PATIENT, url=Secret(cluster.url), is_cluster=True)
+            yield StoreSettings(url=Secret(cluster.url), is_cluster=True)
     else:
         async with throwaway(server_named(name)) as url:
-            yield replace(PATIENT, url=Secret(url))
+            yield StoreSettings(url=Secret(url))
 
 
 @pytest.fixture
 async def feed_redis(feed_store_settings: StoreSettings) -> AsyncIterator[FeedRedis]:
     """With windows so small that they overflow. Shared: keep apart by new people and fences."""
     settings = replace(feed_store_settings, window_entries_max=SMALL_WINDOW)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(engine_store._OPTIONS, "socket_connect_timeout", PATIENCE_S)
-        async with open_store(settings) as redis:
-            yield redis
+    async with open_store(settings, PATIENT) as redis:
+        yield redis
 
 
 @pytest.fixture

@@ -3,8 +3,8 @@
 import pytest
 
 from feed_svc.author_store import AuthorStore
-from feed_svc.cache_store import GRAPH_TTL_MS, TTL_MS, CacheStore
-from feed_svc.model import RECENTS_MAX, PostId, Tier
+from feed_svc.cache_store import CacheStore
+from feed_svc.model import PostId, Tier
 from feed_svc.store import FeedRedis
 from tests.stacks.feed_redis import (
     at,
@@ -41,19 +41,15 @@ class TestRecents:
         assert await authors.recents([]) == {}
 
     async def test_last_ones_stay(self, authors: AuthorStore) -> None:
-        author_id, fence = new_user(), new_fence()
-        places = [at(ms) for ms in range(RECENTS_MAX + 5)]
-        await authors.put(fence, author_id, complete(*places[: RECENTS_MAX - 1]))
+        author_id, fence, most = new_user(), new_fence(), authors.recents_max
+        places = [at(ms) for ms in range(most + 5)]
+        await authors.put(fence, author_id, complete(*places[: most - 1]))
         assert (await authors.recents([author_id]))[author_id].floor is None
-        for place in places[RECENTS_MAX - 1 :]:
+        for place in places[most - 1 :]:
             assert await authors.add(fence, author_id, place)
-        assert await authors.recents([author_id]) == {
-            author_id: down_to_the_last(*places[-RECENTS_MAX:])
-        }
+        assert await authors.recents([author_id]) == {author_id: down_to_the_last(*places[-most:])}
         await authors.put(fence, author_id, complete(*places))
-        assert await authors.recents([author_id]) == {
-            author_id: down_to_the_last(*places[-RECENTS_MAX:])
-        }
+        assert await authors.recents([author_id]) == {author_id: down_to_the_last(*places[-most:])}
 
     async def test_nothing_goes_below_the_floor(self, authors: AuthorStore) -> None:
         author_id, fence = new_user(), new_fence()
@@ -153,13 +149,15 @@ class TestCopies:
         assert await caches.graph(viewer_id) == b"two"
         ttl_ms = await reply_to(feed_redis, "PTTL", feed_redis.keys.graph(viewer_id))
         assert isinstance(ttl_ms, int)
-        assert GRAPH_TTL_MS - 60_000 < ttl_ms <= GRAPH_TTL_MS
+        longest_ms = feed_redis.limits.graph_ttl_ms
+        assert longest_ms - 60_000 < ttl_ms <= longest_ms
 
     async def test_do_not_all_end_together(self, caches: CacheStore, feed_redis: FeedRedis) -> None:
         ids = [PostId(new_user()) for _ in range(20)]
         await caches.fill_posts(dict.fromkeys(ids, b"x"))
+        ttl_ms = feed_redis.limits.copy_ttl_ms
         ttls_ms = [await reply_to(feed_redis, "PTTL", feed_redis.keys.post(each)) for each in ids]
-        assert all(isinstance(each, int) and 0.8 < each / TTL_MS < 1.1 for each in ttls_ms)
+        assert all(isinstance(each, int) and 0.8 < each / ttl_ms < 1.1 for each in ttls_ms)
         assert len(set(ttls_ms)) > len(ids) // 2
 
 

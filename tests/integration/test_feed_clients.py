@@ -2,25 +2,23 @@
 
 import uuid
 
-import pytest
 from newsfeed.feed.v1 import feed_service_pb2 as pb
 
-from feed_svc import clients
-from feed_svc.clients import decode_post, graph_of_copy
+from feed_svc.clients import ClientLimits, Contents, People, decode_post, graph_of_copy
 from feed_svc.model import TOP, Hidden, PostId, UserId
 from tests.stacks.feed_events import FeedEventsStack, post_id, user_id
 
 NOBODY = UserId(uuid.uuid4().bytes)
 
 
-async def test_posts(feeds: FeedEventsStack, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(clients, "POSTS_PER_ANSWER_MAX", 2)
+async def test_posts(feeds: FeedEventsStack) -> None:
+    contents = Contents(feeds.content_svc, ClientLimits(posts_per_call_max=2))
     author, other = [await feeds.sign_up(is_active=False) for _ in range(2)]
     posts = [await author.publish(f"{number}") for number in range(4)]
     share = await other.share(posts[0])
     await author.delete(posts[3])
     ids = [post_id(each) for each in (*posts, share)]
-    found = await feeds.contents.posts([*ids, PostId(NOBODY)])
+    found = await contents.posts([*ids, PostId(NOBODY)])
     assert found.keys() == {*ids} - {ids[3]}
     for each in (posts[1], share):
         post = found[post_id(each)]
@@ -30,21 +28,21 @@ async def test_posts(feeds: FeedEventsStack, monkeypatch: pytest.MonkeyPatch) ->
     assert found[ids[0]].shared_post_id is None
     assert found[ids[0]].author_id == user_id(author)
     assert found[ids[4]].shared_post_id == ids[0]
-    assert await feeds.contents.posts([]) == {}
+    assert await contents.posts([]) == {}
 
 
-async def test_posts_of_authors(feeds: FeedEventsStack, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(clients, "POSTS_PER_CALL_MAX", 2)
+async def test_posts_of_authors(feeds: FeedEventsStack) -> None:
+    contents = Contents(feeds.content_svc, ClientLimits(places_per_call_max=2))
     author, other, third = [await feeds.sign_up(is_active=False) for _ in range(3)]
     posts = [await each.publish("hello") for each in (author, other, author, third, author)]
     newest = [(each.create_time.ToMilliseconds(), post_id(each)) for each in reversed(posts)]
     del newest[1]
     authors = [user_id(author), user_id(other), NOBODY]
     for limit in range(1, 7):
-        assert await feeds.contents.by_authors(authors, TOP, limit) == newest[:limit]
-        assert await feeds.contents.by_authors(authors, newest[1], limit) == newest[2:][:limit]
-    assert await feeds.contents.by_authors([NOBODY], TOP, 10) == []
-    assert await feeds.contents.by_authors([], TOP, 10) == []
+        assert await contents.by_authors(authors, TOP, limit) == newest[:limit]
+        assert await contents.by_authors(authors, newest[1], limit) == newest[2:][:limit]
+    assert await contents.by_authors([NOBODY], TOP, 10) == []
+    assert await contents.by_authors([], TOP, 10) == []
 
 
 async def test_who_follows_whom(feeds: FeedEventsStack) -> None:
@@ -88,11 +86,11 @@ async def test_who_is_hidden(feeds: FeedEventsStack) -> None:
     assert not (await feeds.people.graph(NOBODY))[0].exists
 
 
-async def test_cards(feeds: FeedEventsStack, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(clients, "PEOPLE_PER_CALL_MAX", 2)
+async def test_cards(feeds: FeedEventsStack) -> None:
+    people = People(feeds.user_svc, ClientLimits(people_per_call_max=2))
     ada, bob, gone = [await feeds.sign_up(name, is_active=False) for name in ("ada", "bob", "eve")]
     await gone.person.delete()
-    cards = await feeds.people.cards([user_id(each) for each in (ada, bob, gone)])
+    cards = await people.cards([user_id(each) for each in (ada, bob, gone)])
     assert cards.keys() == {user_id(ada), user_id(bob)}
     card = pb.UserCard.FromString(cards[user_id(ada)].encoded)
     assert (card.user_id, card.username) == (ada.user_id, ada.person.user.username)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from feed_svc.engine_store import Cluster
-from feed_svc.store import FeedRedis, open_store
+from feed_svc.store import FeedRedis, StoreSettings, open_store
 from feed_svc.window_store import WindowStore
 from svckit.errors import Unavailable
 from svckit.settings import Secret
@@ -33,8 +33,8 @@ async def cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Own
 
 @pytest.fixture
 async def redis(cluster: OwnCluster) -> AsyncIterator[FeedRedis]:
-    settings = replace(PATIENT, url=Secret(cluster.url), is_cluster=True)
-    async with open_store(settings) as redis:
+    settings = StoreSettings(url=Secret(cluster.url), is_cluster=True)
+    async with open_store(settings, PATIENT) as redis:
         yield redis
 
 
@@ -70,7 +70,7 @@ async def test_slots_that_have_moved_are_found(redis: FeedRedis) -> None:
 async def test_one_node_that_does_not_answer_silences_all(
     cluster: OwnCluster, redis: FeedRedis
 ) -> None:
-    async with open_store(replace(redis.settings, request_timeout_s=0.25)) as hasty:
+    async with open_store(redis.settings, replace(PATIENT, request_timeout_s=0.25)) as hasty:
         await hasty.ping()
         windows, viewer_id = WindowStore(hasty), await new_window(WindowStore(redis))
         frozen = cluster.processes[1]

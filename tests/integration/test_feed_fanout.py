@@ -7,7 +7,8 @@ from newsfeed.content.v1 import content_service_pb2 as content_pb
 from newsfeed.events.v1 import events_pb2
 from newsfeed.user.v1 import user_service_pb2 as user_pb
 
-from feed_svc import fanout
+from feed_svc.app import Limits
+from feed_svc.fanout import FanoutLimits
 from feed_svc.model import Source, UserId, WindowState
 from svckit.errors import Unavailable
 from svckit.events.bus import Fence, Fenced, Undecodable
@@ -169,9 +170,9 @@ async def test_a_window_that_is_full_stays_a_gapless_piece(
 
 
 async def test_a_purge_that_would_have_to_look_far_drops_the_window(
-    feeds: FeedEventsStack, monkeypatch: pytest.MonkeyPatch
+    feeds: FeedEventsStack,
 ) -> None:
-    monkeypatch.setattr(fanout, "POSTS_PER_CALL_MAX", 3)
+    feeds.limits = Limits(fanout=FanoutLimits(purged_posts_max=3))
     author, fan = [await feeds.sign_up() for _ in range(2)]
     await feeds.follow(author, fan)
     for number in range(4):

@@ -9,7 +9,7 @@ import pytest
 
 from feed_svc.author_store import AuthorStore
 from feed_svc.model import Tier
-from feed_svc.store import REQUEST_TIMEOUT_S, Call, FeedRedis, StoreSettings, open_store
+from feed_svc.store import Call, FeedRedis, StoreSettings, open_store
 from feed_svc.window_store import WindowStore
 from svckit.errors import Unavailable
 from svckit.events.bus import Fence, Fenced
@@ -30,7 +30,7 @@ from tests.troubles.own_store import own_valkey
 
 @pytest.fixture
 async def other_process(feed_redis: FeedRedis) -> AsyncIterator[WindowStore]:
-    async with open_store(feed_redis.settings) as redis:
+    async with open_store(feed_redis.settings, feed_redis.limits) as redis:
         yield WindowStore(redis)
 
 
@@ -175,7 +175,8 @@ class TestSilence:
             viewer_id = await new_window(windows)
             await windows.deliver(fence, at(1), viewer_id)
             server.signal(signal.SIGSTOP)
-            for longest_s in (REQUEST_TIMEOUT_S * 4, REQUEST_TIMEOUT_S / 2):
+            timeout_s = redis.limits.request_timeout_s
+            for longest_s in (timeout_s * 4, timeout_s / 2):
                 asked_at_s = loop.time()
                 with pytest.raises(Unavailable):
                     await windows.floor(viewer_id)
@@ -194,7 +195,7 @@ class TestSilence:
         self, feed_redis: FeedRedis, windows: WindowStore
     ) -> None:
         viewer_id = await new_window(windows)
-        feed_redis._fall_silent(TimeoutError())
+        feed_redis._dependency.fall_silent(TimeoutError())
         with pytest.raises(Unavailable):
             await windows.floor(viewer_id)
         await until(lambda: not feed_redis.is_silent)
@@ -205,6 +206,7 @@ class TestSilence:
     ) -> None:
         await feed_redis.check()
         assert not caplog.records
-        async with open_store(replace(feed_redis.settings, window_entries_max=4_000)) as redis:
+        settings = replace(feed_redis.settings, window_entries_max=4_000)
+        async with open_store(settings, feed_redis.limits) as redis:
             await redis.check()
         assert [record.message for record in caplog.records] == ["feed_windows_not_compact"]

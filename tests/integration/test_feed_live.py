@@ -14,7 +14,7 @@ import pytest
 from newsfeed.feed.v1 import feed_service_pb2 as pb
 
 from devstack import valkey
-from feed_svc.live import ITEMS_MAX, STREAMS_PER_VIEWER_MAX, News
+from feed_svc.live import LiveLimits, News
 from feed_svc.model import UserId
 from tests.polling import until
 from tests.requests.live_streams import WITHIN_S, ids, watching
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from newsfeed.content.v1 import content_service_pb2 as content_pb
 
 PULLED_FROM = 3  # followers
+ITEMS_MAX = LiveLimits().items_max
 ONLY_IF_POKED: Mapping[str, Any] = {
     "LIVE_LOOK_EVERY_S": "600",
     "PUSH_FOLLOWERS_MAX": str(PULLED_FROM),
@@ -326,7 +327,7 @@ async def test_a_stream_that_is_left_leaves_nothing(stack: FeedStack) -> None:
 async def test_one_viewer_has_so_many_streams_and_no_more(stack: FeedStack) -> None:
     viewer, other = await stack.sign_up("viewer"), await stack.sign_up("other")
     async with AsyncExitStack() as streams:
-        for _ in range(STREAMS_PER_VIEWER_MAX):
+        for _ in range(LiveLimits().streams_per_viewer_max):
             await streams.enter_async_context(watching(viewer))
         refused = await refusal(viewer.feed_calls.WatchHomeFeed(pb.WatchHomeFeedRequest()).read())
         assert refused.says == "RESOURCE_EXHAUSTED OVERLOADED"

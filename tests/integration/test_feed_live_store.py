@@ -2,14 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable
+from dataclasses import replace
 from typing import cast
 
 import pytest
 
-from feed_svc import live_store
 from feed_svc.live_store import LiveStore, Poke
 from feed_svc.model import UserId
-from feed_svc.store import FeedRedis
+from feed_svc.store import FeedRedis, open_store
 from feed_svc.window_store import WindowStore
 from svckit.errors import Unavailable
 from tests.stacks.feed_redis import ask_all_nodes, at, new_fence, new_user, new_window, packed
@@ -96,7 +96,7 @@ async def test_who_does_not_watch_any_more_takes_no_room(
     await live.watch([UserId(new_user()[:-1] + viewer_id[-1:])])  # on the same shard
     assert await feed_redis.run([("ZSCORE", key, window)]) == [None]
     (ttl_ms,) = await feed_redis.run([("PTTL", key)])
-    assert 0 < cast("int", ttl_ms) <= 2 * live_store.WATCH_TTL_MS
+    assert 0 < cast("int", ttl_ms) <= 2 * feed_redis.limits.watch_ttl_ms
 
 
 async def test_many_are_looked_up_as_fast_as_one(feed_redis: FeedRedis, live: LiveStore) -> None:
@@ -119,17 +119,16 @@ async def test_who_is_cut_off_is_told_so_and_may_subscribe_anew(
 
 
 async def test_silence_is_no_reason_to_give_up_unless_redis_does_not_answer(
-    feed_redis: FeedRedis,
-    windows: WindowStore,
-    live: LiveStore,
-    monkeypatch: pytest.MonkeyPatch,
+    feed_redis: FeedRedis, windows: WindowStore
 ) -> None:
-    monkeypatch.setattr(live_store, "SILENCE_S_MAX", 0.05)
     author_id, place = new_user(), at(1)
-    async with live.subscribed() as pokes:
-        poked = asyncio.ensure_future(next_of(pokes))
-        await asyncio.wait([poked], timeout=0.3)
-        await windows.tell_readers(author_id, place)
-        assert (await poked).user_ids == [author_id]
-    with pytest.raises(Unavailable):
-        await listen(live, ask_all_nodes(feed_redis, "CLIENT", "PAUSE", "300", "ALL"))
+    limits = replace(feed_redis.limits, silence_max_s=0.05)
+    async with open_store(feed_redis.settings, limits) as redis:
+        live = LiveStore(redis)
+        async with live.subscribed() as pokes:
+            poked = asyncio.ensure_future(next_of(pokes))
+            await asyncio.wait([poked], timeout=0.3)
+            await windows.tell_readers(author_id, place)
+            assert (await poked).user_ids == [author_id]
+        with pytest.raises(Unavailable):
+            await listen(live, ask_all_nodes(feed_redis, "CLIENT", "PAUSE", "300", "ALL"))

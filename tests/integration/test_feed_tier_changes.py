@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator
 import pytest
 
 from feed_svc.clients import People
-from feed_svc.followers import WRITES_AT_ONCE_MAX
+from feed_svc.followers import BatchLimits
 from feed_svc.model import ID_BYTES, Tier, UserId, WindowState
 from feed_svc.tiers import PushSettings
 from svckit.errors import Unavailable
@@ -224,7 +224,7 @@ async def test_a_push_that_is_broken_off_is_made_up_for(feeds: FeedEventsStack) 
 async def test_an_emptied_redis(feeds: FeedEventsStack) -> None:
     """It is not known any more who is pulled; the next event tells."""
     author = await feeds.sign_up("author")
-    fans = [await feeds.sign_up() for _ in range(PULLED_FROM + WRITES_AT_ONCE_MAX)]
+    fans = [await feeds.sign_up() for _ in range(PULLED_FROM + BatchLimits().batches_at_once_max)]
     await feeds.follow(author, *fans)
     await author.publish("one")
     await feeds.settle()

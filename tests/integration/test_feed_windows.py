@@ -8,8 +8,8 @@ import pytest
 
 from feed_svc.model import TOP, Source, WindowState
 from feed_svc.store import FeedRedis, StoreSettings, open_store
-from feed_svc.window_store import BUILD_ALONE_MS, BUILD_TTL_MS, WindowStore
-from tests.integration.conftest import SMALL_WINDOW
+from feed_svc.window_store import WindowStore
+from tests.integration.conftest import PATIENT, SMALL_WINDOW
 from tests.stacks.feed_redis import (
     at,
     complete,
@@ -297,7 +297,8 @@ class TestRebuild:
         assert await windows.begin(viewer_id) is None
         companion = feed_redis.keys.companion(viewer_id)
         started_ms = int(await reply_to(feed_redis, "HGET", companion, "started_ms"))  # type: ignore[call-overload]
-        await reply_to(feed_redis, "HSET", companion, "started_ms", started_ms - BUILD_ALONE_MS)
+        long_ago_ms = started_ms - feed_redis.limits.build_alone_ms
+        await reply_to(feed_redis, "HSET", companion, "started_ms", long_ago_ms)
         second = await windows.begin(viewer_id)
         assert second is not None
         assert not await windows.finish(first, complete(), [])
@@ -355,11 +356,11 @@ class TestTimeAndMemory:
         for key in (feed_redis.keys.window(viewer_id), feed_redis.keys.companion(viewer_id)):
             ttl = await reply_to(feed_redis, "PTTL", key)
             assert isinstance(ttl, int)
-            assert 0 < ttl <= BUILD_TTL_MS
+            assert 0 < ttl <= feed_redis.limits.build_ttl_ms
 
     async def test_full_window_stays_compact(self, feed_store_settings: StoreSettings) -> None:
         full = feed_store_settings.window_entries_max
-        async with open_store(replace(feed_store_settings)) as redis:
+        async with open_store(feed_store_settings, PATIENT) as redis:
             windows, fence = WindowStore(redis), new_fence()
             viewer_id = await new_window(windows, down_to_the_last(*map(at, range(full))))
             source = complete(*map(at, range(2 * full)))

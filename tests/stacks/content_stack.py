@@ -232,7 +232,7 @@ async def open_content_stack(
             in_background(server.watch_health()),
             grpc.aio.insecure_channel(address := f"127.0.0.1:{server.port}") as channel,
         ):
-            yield ContentStack(app, people, address, channel, identity._revocations, clock)
+            yield ContentStack(app, people, address, channel, identity.revocations, clock)
             await app.mongo.command({"dropDatabase": 1})
 
 

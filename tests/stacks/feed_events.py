@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from newsfeed.content.v1 import content_service_pb2 as content_pb
 from newsfeed.events.v1 import events_pb2
 
+from feed_svc.app import Limits
 from feed_svc.author_store import AuthorStore
 from feed_svc.background import Background
 from feed_svc.cache_store import CacheStore
@@ -45,15 +46,17 @@ class FeedEventsStack:
     content: ContentStack
     redis_url: str
     redis: FeedRedis
-    people: People
-    contents: Contents
-    window_entries_max: int
+    user_svc: ServiceChannel
+    content_svc: ServiceChannel
     background: Background
     fence: Fence
     push: PushSettings = PUSH
+    limits: Limits = field(default_factory=Limits)
     handed_over: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
+        self.people = People(self.user_svc, self.limits.clients)
+        self.contents = Contents(self.content_svc, self.limits.clients)
         self.windows = WindowStore(self.redis)
         self.authors = AuthorStore(self.redis)
         self.caches = CacheStore(self.redis)
@@ -69,8 +72,8 @@ class FeedEventsStack:
             self.authors,
             self.caches,
             tiers,
-            self.window_entries_max,
             _now_ms,
+            self.limits.fanout,
         )
         return FeedEvents(fanout, self.redis.fences)
 
@@ -82,7 +85,6 @@ class FeedEventsStack:
             self.windows,
             self.authors,
             self.caches,
-            self.window_entries_max,
             self.background,
         )
 
@@ -200,9 +202,8 @@ async def open_feed_events(
             content,
             redis_url,
             redis,
-            People(user_svc),
-            Contents(content_svc),
-            window_entries_max,
+            user_svc,
+            content_svc,
             background,
             fence or Fence(0, next(_tokens)),
         )

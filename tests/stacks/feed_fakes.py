@@ -71,6 +71,7 @@ class Authors:
     """The recents that the store has."""
 
     kept: Mapping[UserId, Source] = field(default_factory=dict)
+    recents_max: int = 200
 
     async def recents(self, author_ids: Collection[UserId]) -> dict[UserId, Source]:
         return {each: self.kept[each] for each in author_ids if each in self.kept}

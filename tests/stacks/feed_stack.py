@@ -6,24 +6,23 @@ as it does in production; `settle` waits until it has. The Redis of the feeds is
 
 import time
 import uuid
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import grpc
-import pytest
 from newsfeed.feed.v1 import feed_service_pb2 as pb
 from newsfeed.feed.v1.feed_service_pb2_grpc import FeedServiceStub
 from newsfeed.user.v1 import user_service_pb2 as user_pb
 
-from feed_svc import store
-from feed_svc.app import App, open_app, servicers
+from feed_svc.app import App, Limits, duties, open_app
 from feed_svc.consumer import GROUP
+from feed_svc.graphs import GraphLimits
 from feed_svc.model import UserId, WindowInfo, WindowState
 from feed_svc.settings import Settings
-from feed_svc.store import FeedRedis
+from feed_svc.store import StoreLimits
 from svckit.auth.keys import SigningKeys
 from svckit.auth.revocations import Revocations
 from svckit.auth.tokens import ServiceTokenSource
@@ -34,11 +33,9 @@ from svckit.events.outbox import OutboxSource
 from svckit.events.relay import Relay, RelaySettings
 from svckit.events.settings import BusSettings
 from svckit.mongo.outbox import MongoOutbox
-from svckit.patience import Patience, PatienceSettings
+from svckit.patience import PatienceSettings
 from svckit.postgres.outbox import PostgresOutbox
 from svckit.rpc.client import ServiceChannel
-from svckit.rpc.identity import Identity
-from svckit.rpc.server import Server
 from svckit.settings import load
 from tests.polling import until
 from tests.stacks.content_stack import Author, ContentStack
@@ -51,6 +48,12 @@ PAGE_TOKEN_KEY = "0123456789abcdef" * 2  # that of the other two
 SETTLE_TIMEOUT_S = 30.0
 PATIENCE_S = 5.0
 MEMORY_AGE_S = 10.0  # longer than anything is kept in memory
+PATIENT = Limits(
+    patience=PatienceSettings(PATIENCE_S, PATIENCE_S),
+    graphs=GraphLimits(hidden_timeout_s=PATIENCE_S),
+    store=StoreLimits(request_timeout_s=PATIENCE_S, write_timeout_s=PATIENCE_S),
+)
+"""A busy machine is no mistake: no part gives up on another because it is slow."""
 QUICK = ConsumerSettings(acknowledge_every_s=0.005)
 BUSY = RelaySettings(poll_min_s=0.002, poll_max_s=0.02)
 
@@ -145,10 +148,13 @@ class FeedStack:
     contents: ContentStack
     address: str
     channel: grpc.aio.Channel
-    revocations: Revocations
     age_clock: AgeClock
     traffic: Traffic | None
     """None = what people do stays in the outboxes."""
+
+    @property
+    def revocations(self) -> Revocations:
+        return self.app.identity.revocations
 
     def reader(self, person: Person) -> Reader:
         return Reader(self, person)
@@ -213,18 +219,6 @@ class FeedStack:
         await until(is_ready)
 
 
-@contextmanager
-def patient() -> Iterator[None]:
-    """A busy machine is no mistake: nobody gives up on others because they are slow."""
-    limit = Patience.limit
-    with pytest.MonkeyPatch.context() as patch:
-        settings = PatienceSettings(PATIENCE_S, PATIENCE_S)
-        patch.setattr(Patience, "limit", lambda with_, *_: limit(Patience(with_.service, settings)))
-        patch.setattr(store, "WRITE_TIMEOUT_S", PATIENCE_S)
-        patch.setattr(FeedRedis.run, "__defaults__", (PATIENCE_S,))
-        yield
-
-
 @asynccontextmanager
 async def open_feed_stack(
     redis_url: str,
@@ -233,13 +227,13 @@ async def open_feed_stack(
     folder: Path,
     *,
     has_traffic: bool = True,
-    is_patient: bool = True,
+    limits: Limits = PATIENT,
     **environment: str,
 ) -> AsyncIterator[FeedStack]:
     """`folder` is the one with the keys of the other two; `environment` is told to feed_svc.
 
-    Of the stacks on the same two services only one can have traffic. Where it is the matter how
-    long others are waited for, it must not be patient.
+    Of the stacks on the same two services only one can have traffic. A test of how long others are
+    waited for hands in the limits of the program.
     """
     own_keys_file = folder / f"{SERVICE}.json"
     environ = {
@@ -259,21 +253,14 @@ async def open_feed_stack(
     age_clock = AgeClock()
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
-        if is_patient:
-            stack.enter_context(patient())
         user_svc = await enter(ServiceChannel(settings.user_svc_target, token))
         content_svc = await enter(ServiceChannel(settings.content_svc_target, token))
-        app = await enter(open_app(settings, user_svc, content_svc, age_clock_s=age_clock))
-        identity = Identity(user_svc, settings.service_keys_file)
-        services = servicers(app, settings)
-        server = await enter(Server(settings.server, 0, identity.verifier, services, []))
-        for work in (*identity.background(), app.live.run(), server.watch_health()):
-            await enter(in_background(work))
+        app = await enter(open_app(settings, user_svc, content_svc, limits, age_clock))
+        server = await enter(duties(app, settings, "api").served(settings.server, 0))
         address = f"127.0.0.1:{server.port}"
         channel = await enter(grpc.aio.insecure_channel(address))
         traffic = await enter(_traffic(settings.bus, contents, app)) if has_traffic else None
-        revocations = identity._revocations
-        yield FeedStack(settings, app, contents, address, channel, revocations, age_clock, traffic)
+        yield FeedStack(settings, app, contents, address, channel, age_clock, traffic)
 
 
 @asynccontextmanager

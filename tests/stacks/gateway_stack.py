@@ -163,7 +163,7 @@ class GatewayStack:
     def knows_of_ended(self, token: str) -> bool:
         """The session of this token is among those that are known to have ended."""
         claims = jwt.decode(token, options={"verify_signature": False})
-        return self.app.identity._revocations.is_revoked(UUID(claims["sid"]))
+        return self.app.identity.revocations.is_revoked(UUID(claims["sid"]))
 
 
 @asynccontextmanager

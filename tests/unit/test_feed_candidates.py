@@ -8,7 +8,7 @@ import pytest
 from feed_svc.background import Background
 from feed_svc.candidates import Candidates, Sources
 from feed_svc.graphs import Graphs
-from feed_svc.model import RECENTS_MAX, TOP, Hidden, Place, UserId, WindowState
+from feed_svc.model import TOP, Hidden, Place, UserId, WindowState
 from svckit.patience import Patience
 from tests.stacks import feed_fakes as fakes
 from tests.stacks.feed_fakes import post_id, source_of, user
@@ -137,7 +137,9 @@ async def test_a_post_that_is_in_two_sources_comes_once() -> None:
 async def test_recents_reach_as_far_as_they_are_kept() -> None:
     """An author with more posts than are kept, of whom the store has nothing."""
     world = World(7)
-    world.posts[user(1)] = [(time, post_id(20_000 + time)) for time in range(RECENTS_MAX + 50)]
+    world.posts[user(1)] = [
+        (time, post_id(20_000 + time)) for time in range(world.authors.recents_max + 50)
+    ]
     world.windows.pull_author_ids = frozenset([user(1)])
     world.windows.source = source_of(
         (place for each, places in world.posts.items() for place in places if each != user(1)), 5

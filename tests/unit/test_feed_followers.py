@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, cast
 import pytest
 from newsfeed.user.v1 import user_service_pb2 as pb
 
-from feed_svc.clients import RESUMES_MAX, People
-from feed_svc.followers import WRITES_AT_ONCE_MAX, write_to_followers
+from feed_svc.clients import ClientLimits, People
+from feed_svc.followers import BatchLimits, write_to_followers
 from feed_svc.model import ID_BYTES, UserId
 from svckit.errors import Unavailable
 from svckit.events.bus import Fenced
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from svckit.rpc.client import ServiceChannel
 
 AUTHOR = UserId(bytes(ID_BYTES))
+AT_ONCE_MAX = BatchLimits().batches_at_once_max
 
 
 def packed(count: int, first: int = 1) -> bytes:
@@ -57,7 +58,7 @@ async def test_every_follower_is_written_once() -> None:
         written.append(viewer_ids)
 
     followed = Followed([packed(9), packed(4, 10), packed(1, 14)])
-    await write_to_followers(people(followed), AUTHOR, 4, write)
+    await write_to_followers(people(followed), AUTHOR, BatchLimits(4), write)
     assert b"".join(written) == packed(14)
     assert followed.is_closed
 
@@ -74,15 +75,15 @@ async def test_few_writes_at_once_and_no_reading_ahead_of_them() -> None:
         under_way -= 1
 
     followed = Followed([packed(2)] * 50)
-    work = asyncio.create_task(write_to_followers(people(followed), AUTHOR, 1, write))
-    await until(lambda: under_way == WRITES_AT_ONCE_MAX)
+    work = asyncio.create_task(write_to_followers(people(followed), AUTHOR, BatchLimits(1), write))
+    await until(lambda: under_way == AT_ONCE_MAX)
     for _ in range(100):
         await asyncio.sleep(0)
-    assert most == WRITES_AT_ONCE_MAX
+    assert most == AT_ONCE_MAX
     assert followed.read_count == 2
     go_on.set()
     await work
-    assert most == WRITES_AT_ONCE_MAX
+    assert most == AT_ONCE_MAX
     assert followed.read_count == 50
 
 
@@ -98,7 +99,7 @@ async def test_a_write_that_fails_ends_it_as_itself(error: Exception) -> None:
 
     followed = Followed([packed(3)] * 1000)
     with pytest.raises(type(error)) as raised:
-        await write_to_followers(people(followed), AUTHOR, 1, write)
+        await write_to_followers(people(followed), AUTHOR, BatchLimits(1), write)
     assert raised.value is error
     assert followed.is_closed
     assert followed.read_count < 10
@@ -110,7 +111,9 @@ async def test_a_stream_that_fails_ends_it_as_itself() -> None:
 
     error = Unavailable()
     with pytest.raises(Unavailable) as raised:
-        await write_to_followers(people(Followed([packed(3)], error)), AUTHOR, 2, write)
+        await write_to_followers(
+            people(Followed([packed(3)], error)), AUTHOR, BatchLimits(2), write
+        )
     assert raised.value is error
 
 
@@ -158,4 +161,4 @@ async def test_a_stream_that_brings_nothing_is_given_up() -> None:
     graph = Graph(packed(9), [1, *[0] * 20])
     with pytest.raises(Unavailable):
         await followers_of(graph)
-    assert len(graph.ends) == 20 - RESUMES_MAX
+    assert len(graph.ends) == 20 - ClientLimits().resumes_max

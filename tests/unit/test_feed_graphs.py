@@ -7,7 +7,7 @@ import pytest
 from newsfeed.user.v1 import user_service_pb2 as pb
 
 from feed_svc.background import Background
-from feed_svc.graphs import Graphs
+from feed_svc.graphs import GraphLimits, Graphs
 from feed_svc.model import Hidden
 from svckit.errors import Unavailable
 from svckit.last_known import LastKnownSettings
@@ -39,7 +39,7 @@ class Rig:
             Patience("user_svc"),
             background,
             lambda: self.now_s,
-            BOUNDS,
+            GraphLimits(last_known=BOUNDS),
         )
 
     async def hidden(self) -> tuple[Hidden, bool]:

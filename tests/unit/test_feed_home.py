@@ -6,11 +6,10 @@ from typing import Any, cast
 import pytest
 from newsfeed.feed.v1.feed_service_pb2 import FeedItem
 
-from feed_svc import home
 from feed_svc.background import Background
 from feed_svc.candidates import Sources
 from feed_svc.graphs import Graphs
-from feed_svc.home import Home, HomePage
+from feed_svc.home import Home, HomeLimits, HomePage
 from feed_svc.model import TOP, Hidden, Place, PostId, Source, UserId, WindowState
 from feed_svc.wire import field, renumbered
 from svckit.patience import Patience
@@ -33,7 +32,9 @@ class Done:
 class Rig:
     """A feed of posts 1 to `count`, all in the window."""
 
-    def __init__(self, background: Background, count: int = 100) -> None:
+    def __init__(
+        self, background: Background, count: int = 100, limits: HomeLimits | None = None
+    ) -> None:
         self.background = background
         self.windows = fakes.Windows(
             Source([(number, post_id(number)) for number in range(count, 0, -1)], None)
@@ -51,7 +52,8 @@ class Rig:
             Patience("content_svc"),
             background,
         )
-        self.home = Home(graphs, sources, cast("Any", self.hydrator), self.done, background)
+        hydrator = cast("Any", self.hydrator)
+        self.home = Home(graphs, sources, hydrator, self.done, background, limits)
 
     def hide(self, *numbers: int) -> None:
         self.people.hidden_now = Hidden(frozenset([HIDDEN]), truncated=False)
@@ -127,13 +129,15 @@ async def test_looking_for_something_to_show_has_an_end_and_goes_on_there() -> N
         assert await rig.feed(1) == [1]
 
 
-async def test_a_page_of_large_posts_is_shorter(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(home, "PAGE_BYTES_MAX", 7 * len(post_id(1)))
-    rig.hide(98, 50)
-    page = await rig.page(20)
-    assert numbers(page) == [100, 99, 97, 96, 95, 94, 93]
-    assert page.places[-1] == page.next_place
-    assert await rig.feed(20) == [number for number in range(100, 0, -1) if number not in {98, 50}]
+async def test_a_page_of_large_posts_is_shorter() -> None:
+    async with Background(10) as background:
+        rig = Rig(background, limits=HomeLimits(page_bytes_max=7 * len(post_id(1))))
+        rig.hide(98, 50)
+        page = await rig.page(20)
+        assert numbers(page) == [100, 99, 97, 96, 95, 94, 93]
+        assert page.places[-1] == page.next_place
+        shown = [number for number in range(100, 0, -1) if number not in {98, 50}]
+        assert await rig.feed(20) == shown
 
 
 async def test_what_is_gone_is_made_up_for_and_forgotten(rig: Rig) -> None:

@@ -3,13 +3,13 @@
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
 
-from feed_svc import live
 from feed_svc.home import HomePage
-from feed_svc.live import ITEMS_MAX, OVERLAP_MS, Live, News
+from feed_svc.live import Live, LiveLimits, News
 from feed_svc.live_store import Poke
 from feed_svc.model import Place, UserId
 from svckit.errors import Unavailable
@@ -18,6 +18,8 @@ from tests.stacks.feed_fakes import post_id, user
 
 VIEWER, STAR = user(1), user(9)
 S = 1000  # ms
+AT_ONCE = LiveLimits(gather_s=0.0, look_interval_s=0.0, reconnect_min_s=0.0)
+ITEMS_MAX, OVERLAP_MS = AT_ONCE.items_max, AT_ONCE.overlap_ms
 START = 1_000 * S
 
 
@@ -72,12 +74,11 @@ class World:
 
 
 class Rig:
-    def __init__(self, look_every_s: float = 600.0) -> None:
+    def __init__(self, look_every_s: float = 600.0, limits: LiveLimits = AT_ONCE) -> None:
         self.world = World()
+        world = cast("Any", self.world)
         self.live = Live(
-            *(cast("Any", self.world), cast("Any", self.world), self.world.forgotten.append),
-            look_every_s,
-            lambda: START,
+            world, world, self.world.forgotten.append, look_every_s, lambda: START, limits
         )
 
     def stream(self, since: Place | None = None, viewer_id: UserId = VIEWER) -> "Watch":
@@ -107,12 +108,6 @@ class Watch:
         assert [*news.items] == [each[1] for each in news.places]
         assert not news.is_reset
         return news
-
-
-@pytest.fixture(autouse=True)
-def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("GATHER_S", "LOOK_INTERVAL_S", "RECONNECT_S_MIN"):
-        monkeypatch.setattr(live, name, 0.0)
 
 
 @asynccontextmanager
@@ -305,9 +300,8 @@ class TestWhoLooks:
         assert not rig.live._streams
 
 
-async def test_who_watches_is_told_on_and_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live, "WATCH_EVERY_S", 0.01)
-    async with running(Rig()) as rig:
+async def test_who_watches_is_told_on_and_on() -> None:
+    async with running(Rig(limits=replace(AT_ONCE, watch_every_s=0.01))) as rig:
         watch = await rig.begun()
         assert [VIEWER] in rig.world.watching
         await until(lambda: rig.world.watching.count([VIEWER]) > 3)

@@ -6,7 +6,8 @@ authors change tier, and whatever goes in batches takes several.
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,45 +16,32 @@ import pytest
 from redis.asyncio import Redis
 
 from content_svc.consumer import GROUP as CONTENT_GROUP
-from feed_svc import (
-    author_store,
-    candidates,
-    clients,
-    fanout,
-    home,
-    tiers,
-    window_store,
-)
-from feed_svc.app import App, open_app, servicers
+from feed_svc.app import App, duties, open_app
+from feed_svc.clients import ClientLimits
+from feed_svc.fanout import FanoutLimits
+from feed_svc.followers import BatchLimits
+from feed_svc.home import HomeLimits
 from feed_svc.settings import Settings
 from svckit.auth.keys import SigningKeys
 from svckit.auth.tokens import ServiceTokenSource
 from svckit.events.engine import make_consumer, open_publisher
 from svckit.events.relay import Relay
 from svckit.rpc.client import ServiceChannel
-from svckit.rpc.identity import Identity
-from svckit.rpc.server import Server
 from svckit.settings import load
 from tests.oracle.shared.bus_tricks import BusTricks
-from tests.oracle.shared.workers import HASTY, Slowness, Workers
+from tests.oracle.shared.workers import HASTY, Slowness, SteppedRedis, Workers
 from tests.stacks.content_stack import ContentStack, open_content_stack
-from tests.stacks.feed_stack import AgeClock, patient
+from tests.stacks.feed_stack import PATIENT, AgeClock
 from tests.stacks.user_stack import SERVICE, UserStack, in_background, open_user_stack
 from user_svc import model as user_model
 
-SMALL = (
-    (author_store, "RECENTS_MAX", 3),
-    (candidates, "RECENTS_MAX", 3),
-    (fanout, "RECENTS_MAX", 3),
-    (fanout, "POSTS_PER_CALL_MAX", 10),
-    (fanout, "FANOUT_WINDOWS_MAX", 2),
-    (tiers, "FANOUT_WINDOWS_MAX", 1),
-    (window_store, "FANOUT_WINDOWS_MAX", 2),
-    (window_store, "BACKFILL_ENTRIES_MAX", 12),
-    (clients, "POSTS_PER_CALL_MAX", 7),
-    (home, "LOOKS_MAX", 2),
-    (clients, "POSTS_PER_ANSWER_MAX", 3),
-    (user_model, "STREAM_CHUNK_IDS", 3),
+SMALL = replace(
+    PATIENT,
+    clients=ClientLimits(places_per_call_max=7, posts_per_call_max=3),
+    store=replace(PATIENT.store, windows_per_call_max=2, backfilled_per_call_max=12, recents_max=3),
+    fanout=FanoutLimits(purged_posts_max=10, deliveries=BatchLimits(followers_max=2)),
+    tier_changes=BatchLimits(followers_max=1),
+    home=HomeLimits(looks_max=2),
 )
 PARTITIONS = 4
 SETTINGS = {
@@ -95,9 +83,7 @@ async def open_system(stores: Stores, folder: Path) -> AsyncIterator[System]:
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
         patch = stack.enter_context(pytest.MonkeyPatch.context())
-        for module, name, value in SMALL:
-            patch.setattr(module, name, value)
-        stack.enter_context(patient())
+        patch.setattr(user_model, "STREAM_CHUNK_IDS", 3)
         people = await enter(open_user_stack(stores.postgres_dsn, folder))
         contents = await enter(open_content_stack(stores.mongodb_url, people, folder))
         own_keys_file = folder / f"{SERVICE}.json"
@@ -116,20 +102,16 @@ async def open_system(stores: Stores, folder: Path) -> AsyncIterator[System]:
         content_svc = await enter(ServiceChannel(contents.address, token))
         age_clock = AgeClock()
         contents.app.posts._cache._clock_s = age_clock
-        app = await enter(open_app(settings, user_svc, content_svc, age_clock_s=age_clock))
         slowness = Slowness()
-        slowness.slow_down(app.redis)
+        make_redis = partial(SteppedRedis, steps=[slowness.wait])
+        app = await enter(open_app(settings, user_svc, content_svc, SMALL, age_clock, make_redis))
         outboxes: list[Any] = [people.app.relay._outbox, contents.app.relay._outbox]
         relays = [Relay(each, await enter(open_publisher(settings.bus))) for each in outboxes]
-        identity = Identity(user_svc, settings.service_keys_file)
-        services = servicers(app, settings)
-        server = await enter(Server(settings.server, 0, identity.verifier, services, []))
+        server = await enter(duties(app, settings, "api").served(settings.server, 0))
         for work in (
             people.app.maintenance.run(),
             *(relay.run() for relay in relays),
             make_consumer(settings.bus, CONTENT_GROUP, contents.app.people_events, HASTY).run(),
-            *identity.background(),
-            server.watch_health(),
         ):
             await enter(in_background(work))
         yield System(
@@ -140,7 +122,7 @@ async def open_system(stores: Stores, folder: Path) -> AsyncIterator[System]:
             feeds_redis=await enter(Redis.from_url(stores.feed_url)),
             relays=tuple(relays),
             bus=await enter(BusTricks(settings.bus)),
-            workers=await enter(Workers(settings, user_svc, content_svc, slowness)),
+            workers=await enter(Workers(settings, user_svc, content_svc, SMALL, slowness)),
             slowness=slowness,
             age_clock=age_clock,
         )

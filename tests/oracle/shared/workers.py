@@ -11,17 +11,18 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from types import TracebackType
 from typing import Self
 
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from feed_svc.app import App, open_app
+from feed_svc.app import App, Limits, open_app
 from feed_svc.consumer import GROUP
 from feed_svc.engine_store import Command
 from feed_svc.model import UserId
 from feed_svc.settings import Settings
-from feed_svc.store import FeedRedis
+from feed_svc.store import FeedRedis, StoreLimits, StoreSettings
 from svckit.events.delivery import ConsumerSettings, DeliverySettings
 from svckit.events.redis.consumer import RedisConsumer, StreamSettings
 from svckit.events.settings import BusSettings
@@ -53,9 +54,6 @@ class Slowness:
     _passes: bytes = b""
     _go_on: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def slow_down(self, redis: FeedRedis) -> None:
-        _before(redis, "run", self._wait)
-
     @contextmanager
     def hold_up(self, function: str, passes: UserId | None = None) -> Iterator[None]:
         """Its calls wait until the block ends, but for those about one person."""
@@ -67,7 +65,7 @@ class Slowness:
             self._held_up = ""
             self._go_on.set()
 
-    async def _wait(self, commands: Sequence[Command], *_: object) -> None:
+    async def wait(self, commands: Sequence[Command]) -> None:
         if _calls(self._held_up, commands):
             keys = [part for command in commands for part in command if isinstance(part, bytes)]
             if not any(key.endswith(self._passes) for key in keys):
@@ -101,13 +99,12 @@ class Gate:
     def clock(self) -> float:
         return time.monotonic() if self.stopped_at_s is None else self.stopped_at_s
 
-    def guard(self, redis: FeedRedis, bus: object, *names: str) -> None:
-        """All calls of the one, and these methods of the other, go through here."""
-        _before(redis, "run", self._pass_commands)
+    def guard(self, bus: object, *names: str) -> None:
+        """All calls of these methods go through here."""
         for name in names:
             _before(bus, name, self._pass_other)
 
-    async def _pass_commands(self, commands: Sequence[Command], *_: object) -> None:
+    async def pass_commands(self, commands: Sequence[Command]) -> None:
         await self._pass(counts=not self.function or _calls(self.function, commands))
 
     async def _pass_other(self, *_: object) -> None:
@@ -120,6 +117,26 @@ class Gate:
             self.stopped_at_s = time.monotonic()
         if self.stopped_at_s is not None:
             await self._open.wait()
+
+
+class SteppedRedis(FeedRedis):
+    """Before each of its calls go some steps; the time that they take is not the call's."""
+
+    def __init__(
+        self,
+        settings: StoreSettings,
+        limits: StoreLimits,
+        steps: Sequence[Callable[[Sequence[Command]], Awaitable[None]]],
+    ) -> None:
+        super().__init__(settings, limits)
+        self._steps = steps
+
+    async def run(
+        self, commands: Sequence[Command], timeout_s: float | None = None
+    ) -> list[object]:
+        for step in self._steps:
+            await step(commands)
+        return await super().run(commands, timeout_s)
 
 
 def _before(target: object, name: str, step: Callable[..., Awaitable[None]]) -> None:
@@ -136,15 +153,13 @@ def _before(target: object, name: str, step: Callable[..., Awaitable[None]]) -> 
 class Worker:
     """One process of the role `fanout`."""
 
-    def __init__(self, app: App, bus: BusSettings, slowness: Slowness) -> None:
-        self._gate = Gate()
+    def __init__(self, app: App, bus: BusSettings, gate: Gate) -> None:
+        self._gate = gate
         self._consumer = RedisConsumer(
             bus, GROUP, app.events, HASTY, HASTY_STREAMS, self._gate.clock
         )
         self._bus = self._consumer._member.bus
-        slowness.slow_down(app.redis)
-        names = ("hold", "acknowledge", "release", "set_aside")
-        self._gate.guard(app.redis, self._bus, *names)
+        self._gate.guard(self._bus, "hold", "acknowledge", "release", "set_aside")
         self._task = asyncio.create_task(self._consumer.run())
 
     @property
@@ -183,10 +198,11 @@ class Workers:
         settings: Settings,
         user_svc: ServiceChannel,
         content_svc: ServiceChannel,
+        limits: Limits,
         slowness: Slowness,
     ) -> None:
         self._slowness = slowness
-        self._open_app = lambda: open_app(settings, user_svc, content_svc)
+        self._open_app = partial(open_app, settings, user_svc, content_svc, limits)
         self._bus = settings.bus
         self._running: list[tuple[Worker, AsyncExitStack]] = []
 
@@ -196,9 +212,11 @@ class Workers:
 
     async def add(self) -> None:
         if len(self._running) < WORKERS_MAX:
-            stack = AsyncExitStack()
-            app = await stack.enter_async_context(self._open_app())
-            self._running.append((Worker(app, self._bus, self._slowness), stack))
+            stack, gate = AsyncExitStack(), Gate()
+            steps = [gate.pass_commands, self._slowness.wait]
+            make_redis = partial(SteppedRedis, steps=steps)
+            app = await stack.enter_async_context(self._open_app(make_redis=make_redis))
+            self._running.append((Worker(app, self._bus, gate), stack))
 
     async def kill_oldest(self) -> None:
         worker, stack = self._running.pop(0)
