@@ -1,4 +1,4 @@
-"""What a client sends for a post, checked field by field: for a new one, and for a change."""
+"""From what a client sends to a post: to a new one, and to a change of one."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -7,10 +7,11 @@ from newsfeed.content.v1 import content_service_pb2 as pb
 
 from content_svc import model
 from content_svc.events import MEDIA_KINDS
-from content_svc.model import Location, Media, MediaKind, Post
+from content_svc.model import Location, Media, Post
 from content_svc.posts import Draft
 from content_svc.texts import check_tags
-from svckit.validation import Fields
+from svckit.errors import InvalidArgument
+from svckit.validation import Fields, normal_text
 
 _KINDS_BY_NUMBER = {number: kind for kind, number in MEDIA_KINDS.items()}
 _METADATA_PATHS = ("metadata.tags", "metadata.location", "metadata.media")
@@ -24,9 +25,9 @@ def draft_of(
     paths_are_served: bool,  # noqa: FBT001
 ) -> Draft:
     return Draft(
-        content=model.check_content(fields, content, may_be_empty=True),
+        content=normal_text(content, multiline=True),
         given_tags=check_tags(fields, metadata.tags),
-        location=_location(fields, metadata),
+        location=_location(metadata),
         media=_media(fields, metadata, paths_are_served),
     )
 
@@ -51,9 +52,7 @@ def merger_of(
         if "metadata.media" in meant:
             draft = replace(draft, media=sent.media)
         if not (draft.content or draft.media or post.shared_post_id):
-            still = Fields()
-            still.refuse("content", "must not be empty without media")
-            still.check()
+            raise InvalidArgument.of("content", "must not be empty without media")
         return draft
 
     return merge
@@ -70,11 +69,11 @@ def _meant_paths(fields: Fields, request: pb.UpdatePostRequest) -> set[str]:
     return paths | (set(_METADATA_PATHS) if "metadata" in paths else set())
 
 
-def _location(fields: Fields, metadata: pb.PostMetadata) -> Location | None:
+def _location(metadata: pb.PostMetadata) -> Location | None:
     if not metadata.HasField("location"):
         return None
     sent = metadata.location
-    return model.check_location(fields, sent.latitude, sent.longitude, sent.name)
+    return Location(sent.latitude, sent.longitude, normal_text(sent.name))
 
 
 def _media(
@@ -82,12 +81,18 @@ def _media(
     metadata: pb.PostMetadata,
     paths_are_served: bool,  # noqa: FBT001
 ) -> tuple[Media, ...]:
-    model.check_media_count(fields, metadata.media)
-    checked = []
-    for index, sent in enumerate(metadata.media[: model.MEDIA_MAX]):
-        kind = _KINDS_BY_NUMBER.get(sent.kind)
-        if kind is None:
-            fields.refuse(f"metadata.media[{index}].kind", "must be an image, a video or audio")
-        media = Media(sent.url, kind or MediaKind.IMAGE, sent.width, sent.height, sent.alt)
-        checked.append(model.check_media(fields, index, media, paths_are_served=paths_are_served))
-    return tuple(checked)
+    for index, sent in enumerate(metadata.media):
+        if not model.is_media_url(sent.url, paths_are_served=paths_are_served):
+            or_path = ", or a path such as photos/1.jpg" if paths_are_served else ""
+            described = f"must be an https URL of a public host by its name{or_path}"
+            fields.refuse(f"metadata.media[{index}].url", described)
+    return tuple(
+        Media(
+            url=sent.url,
+            kind=_KINDS_BY_NUMBER[sent.kind],
+            width=sent.width,
+            height=sent.height,
+            alt=normal_text(sent.alt, multiline=True),
+        )
+        for sent in metadata.media
+    )

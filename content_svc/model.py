@@ -1,4 +1,4 @@
-"""Posts, comments and likes as values, their bounds, and what can go wrong with them.
+"""Posts, comments and likes as values, and what can go wrong with them.
 
 Times are whole milliseconds since 1970: a list is in order of (time, id), and a place in it is that
 pair. What is read from a text (tags, names, words) is in `content_svc.texts`.
@@ -6,9 +6,7 @@ pair. What is read from a text (tags, names, words) is in `content_svc.texts`.
 
 import hashlib
 import json
-import math
 import re
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import NewType, TypeAlias
@@ -16,29 +14,15 @@ from uuid import UUID
 
 from svckit.errors import AlreadyExists, FailedPrecondition, NotFound
 from svckit.ids import MAX_ID
-from svckit.validation import Fields
 
 UserId = NewType("UserId", UUID)
 PostId = NewType("PostId", UUID)
 CommentId = NewType("CommentId", UUID)
 Place: TypeAlias = tuple[int, UUID]
 
-CONTENT_LENGTH_MAX = 5_000
-COMMENT_LENGTH_MAX = 2_000
 TAGS_MAX = 10
-MEDIA_MAX = 10
-URL_LENGTH_MAX = 2_000
 PORT_MAX = 65_535
-ALT_LENGTH_MAX = 1_000
-PIXELS_MAX = 65_535
-LOCATION_NAME_LENGTH_MAX = 100
-LATITUDE_MAX = 90.0
-LONGITUDE_MAX = 180.0
-QUERY_LENGTH_MAX = 200
 PAGE_BYTES_MAX = 2 * 1024 * 1024  # of posts; half of what a message may have
-BATCH_MAX = 500
-AUTHORS_MAX = 10_001
-REFERENCES_MAX = 500
 NEWEST: Place = ((1 << 63) - 1, MAX_ID)  # above whatever there is
 
 # A host has a name, never an address in any spelling: all of those end in a number. One without a
@@ -232,58 +216,16 @@ def _digest(body: object) -> bytes:
     return hashlib.sha256(text.encode()).digest()[:16]
 
 
-def check_content(fields: Fields, value: str, *, may_be_empty: bool) -> str:
-    shortest = 0 if may_be_empty else 1
-    return fields.text(
-        "content", value, shortest=shortest, longest=CONTENT_LENGTH_MAX, multiline=True
-    )
-
-
-def check_comment(fields: Fields, value: str) -> str:
-    return fields.text("content", value, shortest=1, longest=COMMENT_LENGTH_MAX, multiline=True)
-
-
-def check_location(fields: Fields, latitude: float, longitude: float, name: str) -> Location:
-    path = "metadata.location"
-    if not math.fabs(latitude) <= LATITUDE_MAX:  # so written, it also refuses what is no number
-        fields.refuse(f"{path}.latitude", "must be -90 to 90 degrees")
-    if not math.fabs(longitude) <= LONGITUDE_MAX:
-        fields.refuse(f"{path}.longitude", "must be -180 to 180 degrees")
-    name = fields.text(f"{path}.name", name, longest=LOCATION_NAME_LENGTH_MAX)
-    return Location(latitude, longitude, name)
-
-
-def check_media_count(fields: Fields, media: Sequence[object]) -> None:
-    if len(media) > MEDIA_MAX:
-        fields.refuse("metadata.media", f"must be at most {MEDIA_MAX}")
-
-
-def check_media(fields: Fields, index: int, media: Media, *, paths_are_served: bool) -> Media:
-    """One item as it is stored; paths are only right where there is a CDN to serve them."""
-    path = f"metadata.media[{index}]"
-    if not (_is_public_url(media.url) or (paths_are_served and _is_path(media.url))):
-        or_path = ", or a path such as photos/1.jpg" if paths_are_served else ""
-        fields.refuse(
-            f"{path}.url",
-            f"must be an https URL of a public host by its name{or_path},"
-            f" of at most {URL_LENGTH_MAX} characters",
-        )
-    for name, pixels in (("width", media.width), ("height", media.height)):
-        if not 0 <= pixels <= PIXELS_MAX:
-            fields.refuse(f"{path}.{name}", f"must be 0 to {PIXELS_MAX}")
-    alt = fields.text(f"{path}.alt", media.alt, longest=ALT_LENGTH_MAX, multiline=True)
-    return Media(media.url, media.kind, media.width, media.height, alt)
+def is_media_url(url: str, *, paths_are_served: bool) -> bool:
+    """A public https URL, or a path below the CDN's address where there is a CDN to serve it."""
+    return _is_public_url(url) or (paths_are_served and _PATH.fullmatch(url) is not None)
 
 
 def _is_public_url(url: str) -> bool:
-    match = _URL.fullmatch(url) if len(url) <= URL_LENGTH_MAX else None
+    match = _URL.fullmatch(url)
     if match is None or not _NOT_IN_URLS.isdisjoint(url):
         return False
     host, port = match["host"].lower(), int(match["port"] or 443)
     if not 1 <= port <= PORT_MAX:
         return False
     return host.rpartition(".")[2] not in _PRIVATE_NAMES and not host.endswith(_PRIVATE_DOMAIN)
-
-
-def _is_path(path: str) -> bool:
-    return len(path) <= URL_LENGTH_MAX and _PATH.fullmatch(path) is not None

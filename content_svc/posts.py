@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 from uuid import UUID
 
-from content_svc import events, metrics, model
+from content_svc import events, metrics
 from content_svc.cache import CachedPost, PostCache
 from content_svc.clients import People, Viewer
 from content_svc.creations import Creations
@@ -33,10 +33,9 @@ from content_svc.paging import Page, filled_page, page_of
 from content_svc.purge_store import PurgeStore
 from content_svc.store import PostStore
 from content_svc.texts import all_tags, names_in, words_in
-from svckit.errors import PermissionDenied
+from svckit.errors import InvalidArgument, PermissionDenied
 from svckit.ids import new_id
 from svckit.mongo.changes import Change, Changes
-from svckit.validation import Fields
 
 P = TypeVar("P", Post, PostReference)
 FetchPosts = Callable[[Place, int], Awaitable[Page[Post]]]
@@ -85,9 +84,8 @@ class Posts:
     ) -> Post:
         """With the client's own id: the same id and body give the first post, and make one."""
         if not (draft.content or draft.media or shared_post_id):
-            fields = Fields()
-            fields.refuse("content", "must not be empty without media and without a shared post")
-            fields.check()
+            described = "must not be empty without media and without a shared post"
+            raise InvalidArgument.of("content", described)
         now_ms = self._clock_ms()
         post = Post(
             post_id=post_id or PostId(new_id()),
@@ -235,12 +233,9 @@ class Posts:
         return await self._page(self._people.viewer(viewer_id), fetch, before, limit)
 
     async def search(self, viewer_id: UserId, query: str, before: Place, limit: int) -> Page[Post]:
-        fields = Fields()
-        query = fields.text("query", query, shortest=1, longest=model.QUERY_LENGTH_MAX)
         words = words_in(query)
-        if query and not words:
-            fields.refuse("query", "must have a letter or digit")
-        fields.check()
+        if not words:
+            raise InvalidArgument.of("query", "must have a letter or digit")
 
         async def fetch(place: Place, count: int) -> Page[Post]:
             return await self._store.search(words, place, count)

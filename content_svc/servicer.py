@@ -17,10 +17,11 @@ from content_svc.posts import Posts
 from content_svc.texts import check_tag
 from svckit.auth.tokens import Role
 from svckit.context import calling_user_id, current_caller
-from svckit.ids import ID_BYTES, unpack_ids
+from svckit.errors import InvalidArgument
+from svckit.ids import unpack_ids
 from svckit.page_tokens import PageTokens, page_size
 from svckit.rpc.limits import MESSAGE_BYTES_MAX
-from svckit.validation import Fields
+from svckit.validation import Fields, normal_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +57,12 @@ class ContentServicer:
     async def CreatePost(self, request: pb.CreatePostRequest) -> pb.CreatePostResponse:
         fields = Fields()
         draft = draft_of(fields, request.content, request.metadata, bool(self._media_base_url))
+        fields.check()
         post_id = shared_post_id = None
         if request.HasField("post_id"):
-            post_id = PostId(fields.id("post_id", request.post_id))
+            post_id = _post_id(request.post_id)
         if request.HasField("shared_post_id"):
-            shared_post_id = PostId(fields.id("shared_post_id", request.shared_post_id))
-        fields.check()
+            shared_post_id = _post_id(request.shared_post_id)
         post = await self._posts.create(calling_user(), post_id, draft, shared_post_id)
         return pb.CreatePostResponse(post=self._post(post))
 
@@ -71,10 +72,9 @@ class ContentServicer:
 
     async def UpdatePost(self, request: pb.UpdatePostRequest) -> pb.UpdatePostResponse:
         fields = Fields()
-        post_id = PostId(fields.id("post_id", request.post_id))
         merge = merger_of(fields, request, bool(self._media_base_url))
         fields.check()
-        post = await self._posts.update(calling_user(), post_id, merge)
+        post = await self._posts.update(calling_user(), _post_id(request.post_id), merge)
         return pb.UpdatePostResponse(post=self._post(post))
 
     async def DeletePost(self, request: pb.DeletePostRequest) -> pb.DeletePostResponse:
@@ -85,9 +85,7 @@ class ContentServicer:
     async def ListPostsByAuthor(
         self, request: pb.ListPostsByAuthorRequest
     ) -> pb.ListPostsByAuthorResponse:
-        fields = Fields()
-        author_id = UserId(fields.id("user_id", request.user_id))
-        fields.check()
+        author_id = UserId(UUID(request.user_id))
         asked = self._asked(request, "ListPostsByAuthor", str(author_id))
         page = await self._posts.by_author(calling_user(), author_id, asked.before, asked.limit)
         posts, next_page_token = self._page(page, asked)
@@ -131,13 +129,11 @@ class ContentServicer:
         )
 
     async def CreateComment(self, request: pb.CreateCommentRequest) -> pb.CreateCommentResponse:
-        fields = Fields()
-        post_id = PostId(fields.id("post_id", request.post_id))
+        post_id = _post_id(request.post_id)
         comment_id = None
         if request.HasField("comment_id"):
-            comment_id = CommentId(fields.id("comment_id", request.comment_id))
-        content = model.check_comment(fields, request.content)
-        fields.check()
+            comment_id = CommentId(UUID(request.comment_id))
+        content = normal_text(request.content, multiline=True)
         comment = await self._comments.create(calling_user(), post_id, comment_id, content)
         return pb.CreateCommentResponse(comment=public_comment(comment))
 
@@ -152,10 +148,8 @@ class ContentServicer:
         )
 
     async def DeleteComment(self, request: pb.DeleteCommentRequest) -> pb.DeleteCommentResponse:
-        fields = Fields()
-        post_id = PostId(fields.id("post_id", request.post_id))
-        comment_id = CommentId(fields.id("comment_id", request.comment_id))
-        fields.check()
+        post_id = _post_id(request.post_id)
+        comment_id = CommentId(UUID(request.comment_id))
         deleted_ms = await self._comments.delete(
             calling_user(), post_id, comment_id, is_moderator=_is_moderator()
         )
@@ -165,24 +159,21 @@ class ContentServicer:
 
     async def BatchGetPosts(self, request: pb.BatchGetPostsRequest) -> bytes:
         """An encoded BatchGetPostsResponse: what is encoded already is only joined."""
-        post_ids = _unpack("post_ids", request.post_ids, model.BATCH_MAX)
+        post_ids = unpack_ids(request.post_ids, "post_ids")
         posts = await self._posts.get_many(post_ids)
         response = b"".join(post.encoded for post in posts)
-        fields = Fields()
         if len(response) > MESSAGE_BYTES_MAX:
-            fields.refuse("post_ids", "must be fewer: their posts do not fit into one answer")
-        fields.check()
+            described = "must be fewer: their posts do not fit into one answer"
+            raise InvalidArgument.of("post_ids", described)
         return response
 
     async def ListPostsByAuthors(
         self, request: pb.ListPostsByAuthorsRequest
     ) -> pb.ListPostsByAuthorsResponse:
-        fields = Fields()
-        if not 1 <= request.limit <= model.REFERENCES_MAX:
-            fields.refuse("limit", f"must be 1 to {model.REFERENCES_MAX}")
-        before = _place_of(fields, request) if request.HasField("before") else NEWEST
-        fields.check()
-        author_ids = _unpack("author_ids", request.author_ids, model.AUTHORS_MAX)
+        before = NEWEST
+        if request.HasField("before"):
+            before = (request.before.create_time_ms, UUID(bytes=request.before.post_id))
+        author_ids = unpack_ids(request.author_ids, "author_ids")
         found = await self._posts.references(author_ids, before, request.limit)
         return pb.ListPostsByAuthorsResponse(
             posts=[
@@ -198,10 +189,8 @@ class ContentServicer:
     async def BatchGetViewerState(
         self, request: pb.BatchGetViewerStateRequest
     ) -> pb.BatchGetViewerStateResponse:
-        fields = Fields()
-        viewer_id = UserId(fields.id("viewer_id", request.viewer_id))
-        fields.check()
-        post_ids = _unpack("post_ids", request.post_ids, model.BATCH_MAX)
+        viewer_id = UserId(UUID(request.viewer_id))
+        post_ids = unpack_ids(request.post_ids, "post_ids")
         states = await self._posts.viewer_states(viewer_id, post_ids)
         return pb.BatchGetViewerStateResponse(
             states=[pb.PostViewerState(liked=each.liked, shared=each.shared) for each in states]
@@ -250,27 +239,5 @@ def _is_moderator() -> bool:
     return current_caller().role in {Role.MODERATOR, Role.ADMIN}
 
 
-def _post_id(value: str) -> PostId:
-    fields = Fields()
-    post_id = fields.id("post_id", value)
-    fields.check()
-    return PostId(post_id)
-
-
-def _unpack(field: str, data: bytes, ids_max: int) -> list[UUID]:
-    fields = Fields()
-    if len(data) > ids_max * ID_BYTES:
-        fields.refuse(field, f"must be at most {ids_max} ids")
-    fields.check()
-    return unpack_ids(data, field)
-
-
-def _place_of(fields: Fields, request: pb.ListPostsByAuthorsRequest) -> Place:
-    before = request.before
-    if len(before.post_id) != ID_BYTES:
-        fields.refuse("before.post_id", f"must be {ID_BYTES} bytes")
-        return NEWEST
-    if before.create_time_ms < 0:
-        fields.refuse("before.create_time_ms", "must not be negative")
-        return NEWEST
-    return before.create_time_ms, UUID(bytes=before.post_id)
+def _post_id(text: str) -> PostId:
+    return PostId(UUID(text))

@@ -9,7 +9,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 
 from content_svc.model import TAGS_MAX
-from svckit.validation import Fields
+from svckit.validation import Fields, normal_text
 
 MENTIONS_MAX = 10
 TAG_LENGTH_MAX = 50
@@ -64,18 +64,13 @@ def words_in(text: str) -> tuple[str, ...]:
 
 def check_tag(fields: Fields, field: str, value: str) -> str:
     """A tag as it is stored and looked up; a leading # is taken off."""
-    tag = ""
-    if len(value) <= 4 * TAG_LENGTH_MAX:
-        tag = _lowered(unicodedata.normalize("NFC", value.strip()).removeprefix("#"))
+    tag = _lowered(normal_text(value).removeprefix("#"))
     if not _TAG.fullmatch(tag):
         fields.refuse(field, f"must be 1-{TAG_LENGTH_MAX} letters, digits or _")
     return tag
 
 
 def check_tags(fields: Fields, values: Sequence[str]) -> tuple[str, ...]:
-    if len(values) > TAGS_MAX:
-        fields.refuse("metadata.tags", f"must be at most {TAGS_MAX}")
-        return ()
     checked = [
         check_tag(fields, f"metadata.tags[{index}]", value) for index, value in enumerate(values)
     ]

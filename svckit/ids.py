@@ -16,12 +16,12 @@ Clock = Callable[[], float]
 """Seconds: `time.time` where the date matters, `time.monotonic` where only differences do."""
 
 ID_BYTES = 16
+CANONICAL_ID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
 NIL_ID = UUID(int=0)
 MAX_ID = UUID(int=(1 << 128) - 1)
 
 _RANDOM_BITS = 74
 _STEP_BACK_MS_MAX = 10_000
-_CANONICAL = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
 
 
 class _IdMaker:
@@ -57,7 +57,7 @@ def new_id(clock: Clock = time.time) -> UUID:
 
 def parse_id(text: str, field: str) -> UUID:
     """Read the canonical form of 36 characters, in either case, and nothing else."""
-    if not _CANONICAL.fullmatch(text):
+    if not CANONICAL_ID.fullmatch(text):
         raise InvalidArgument.of(
             field, "must be a UUID such as 01934f5e-7c1a-7d3b-9a52-0c6f4be1d2a7"
         )

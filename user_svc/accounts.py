@@ -8,8 +8,8 @@ from svckit.auth.tokens import TokenRevoked
 from svckit.errors import PermissionDenied
 from svckit.ids import new_id
 from svckit.postgres.changes import Change, Changes
-from svckit.validation import Fields
-from user_svc import events, metrics, model
+from svckit.validation import normal_text
+from user_svc import events, metrics
 from user_svc.model import LastAdmin, Role, Tokens, User, UserId, UserNotFound
 from user_svc.passwords import Passwords
 from user_svc.session_store import SessionStore
@@ -61,21 +61,16 @@ class Accounts:
     async def _prepare(
         self, username: str, email: str, password: str, display_name: str, role: Role
     ) -> tuple[User, str]:
-        fields = Fields()
-        if display_name:
-            display_name = model.check_display_name(fields, display_name)
         user = User(
             user_id=UserId(new_id()),
-            username=model.check_username(fields, username),
-            email=model.check_email(fields, email),
-            display_name=display_name or username,
+            username=username,
+            email=email.lower(),
+            display_name=normal_text(display_name) or username,
             bio="",
             avatar_url="",
             role=role,
             create_time=self._clock(),
         )
-        model.check_password(fields, "password", password)
-        fields.check()
         return user, await self._passwords.hash(password)
 
     async def _insert(self, change: Change, user: User, password_hash: str) -> None:
@@ -89,9 +84,6 @@ class Accounts:
         return user
 
     async def get_by_username(self, username: str) -> User:
-        fields = Fields()
-        model.check_username(fields, username)
-        fields.check()
         user = await self._store.user_by_username(username)
         if user is None:
             raise UserNotFound(username=username)
@@ -110,14 +102,10 @@ class Accounts:
         avatar_url: str | None,
     ) -> User:
         """None leaves a field as it is."""
-        fields = Fields()
         if display_name is not None:
-            display_name = model.check_display_name(fields, display_name)
+            display_name = normal_text(display_name)
         if bio is not None:
-            bio = model.check_bio(fields, bio)
-        if avatar_url is not None:
-            avatar_url = model.check_avatar_url(fields, avatar_url)
-        fields.check()
+            bio = normal_text(bio, multiline=True)
 
         async def update(change: Change) -> User:
             is_changed = await self._store.update_profile(
@@ -135,19 +123,13 @@ class Accounts:
     async def search(
         self, query: str, before: tuple[int, UUID], limit: int
     ) -> list[tuple[User, int]]:
-        fields = Fields()
-        query = fields.text(
-            "query", query.removeprefix("@"), shortest=1, longest=model.QUERY_LENGTH_MAX
-        )
-        fields.check()
+        query = normal_text(query.removeprefix("@"))
         return await self._store.search(query.lower(), before, limit)
 
     async def list_all(
         self, role: Role | None, username_prefix: str, before: UUID, limit: int
     ) -> list[User]:
-        fields = Fields()
-        prefix = fields.text("query", username_prefix, longest=model.USERNAME_LENGTH_MAX)
-        fields.check()
+        prefix = normal_text(username_prefix)
         return await self._store.list_users(role, prefix, before, limit)
 
     async def set_role(self, user_id: UserId, role: Role) -> User:

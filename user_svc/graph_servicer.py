@@ -10,12 +10,10 @@ from newsfeed.user.v1 import user_service_pb2 as pb
 from svckit.ids import ID_BYTES, MAX_ID, NIL_ID, unpack_ids
 from svckit.page_tokens import PageTokens, page_size
 from svckit.times import timestamp
-from svckit.validation import Fields
-from user_svc import model
 from user_svc.events import public_user
 from user_svc.graph import Graph
 from user_svc.model import EdgeKind, Relationship, User, UserId
-from user_svc.servicer import calling_user, parse_user_id
+from user_svc.servicer import calling_user
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -33,44 +31,44 @@ class GraphServicer:
         self._page_tokens = page_tokens
 
     async def FollowUser(self, request: pb.FollowUserRequest) -> pb.FollowUserResponse:
-        found = await self._graph.follow(calling_user(), parse_user_id(request.user_id))
+        found = await self._graph.follow(calling_user(), UserId(UUID(request.user_id)))
         return pb.FollowUserResponse(relationship=_relationship(found))
 
     async def UnfollowUser(self, request: pb.UnfollowUserRequest) -> pb.UnfollowUserResponse:
-        found = await self._graph.unfollow(calling_user(), parse_user_id(request.user_id))
+        found = await self._graph.unfollow(calling_user(), UserId(UUID(request.user_id)))
         return pb.UnfollowUserResponse(relationship=_relationship(found))
 
     async def BlockUser(self, request: pb.BlockUserRequest) -> pb.BlockUserResponse:
-        found = await self._graph.block(calling_user(), parse_user_id(request.user_id))
+        found = await self._graph.block(calling_user(), UserId(UUID(request.user_id)))
         return pb.BlockUserResponse(relationship=_relationship(found))
 
     async def UnblockUser(self, request: pb.UnblockUserRequest) -> pb.UnblockUserResponse:
-        found = await self._graph.unblock(calling_user(), parse_user_id(request.user_id))
+        found = await self._graph.unblock(calling_user(), UserId(UUID(request.user_id)))
         return pb.UnblockUserResponse(relationship=_relationship(found))
 
     async def MuteUser(self, request: pb.MuteUserRequest) -> pb.MuteUserResponse:
-        found = await self._graph.mute(calling_user(), parse_user_id(request.user_id))
+        found = await self._graph.mute(calling_user(), UserId(UUID(request.user_id)))
         return pb.MuteUserResponse(relationship=_relationship(found))
 
     async def UnmuteUser(self, request: pb.UnmuteUserRequest) -> pb.UnmuteUserResponse:
-        found = await self._graph.unmute(calling_user(), parse_user_id(request.user_id))
+        found = await self._graph.unmute(calling_user(), UserId(UUID(request.user_id)))
         return pb.UnmuteUserResponse(relationship=_relationship(found))
 
     async def GetRelationship(
         self, request: pb.GetRelationshipRequest
     ) -> pb.GetRelationshipResponse:
-        found = await self._graph.relationship(calling_user(), parse_user_id(request.user_id))
+        found = await self._graph.relationship(calling_user(), UserId(UUID(request.user_id)))
         return pb.GetRelationshipResponse(relationship=_relationship(found))
 
     async def ListFollowers(self, request: pb.ListFollowersRequest) -> pb.ListFollowersResponse:
-        user_id = parse_user_id(request.user_id)
+        user_id = UserId(UUID(request.user_id))
         scope = ("ListFollowers", str(user_id))
         page = partial(self._graph.list_followers, user_id)
         users, next_page_token = await self._list(request, scope, page)
         return pb.ListFollowersResponse(users=users, next_page_token=next_page_token)
 
     async def ListFollowing(self, request: pb.ListFollowingRequest) -> pb.ListFollowingResponse:
-        user_id = parse_user_id(request.user_id)
+        user_id = UserId(UUID(request.user_id))
         scope = ("ListFollowing", str(user_id))
         page = partial(self._graph.list_edges, EdgeKind.FOLLOW, user_id)
         users, next_page_token = await self._list(request, scope, page)
@@ -128,11 +126,7 @@ class GraphServicer:
     async def StreamFollowerIds(
         self, request: pb.StreamFollowerIdsRequest
     ) -> AsyncIterator[pb.StreamFollowerIdsResponse]:
-        user_id = parse_user_id(request.user_id)
-        fields = Fields()
-        if len(request.after) not in {0, ID_BYTES}:
-            fields.refuse("after", "must be the position of a former chunk")
-        fields.check()
+        user_id = UserId(UUID(request.user_id))
         after = UUID(bytes=request.after) if request.after else NIL_ID
         async for packed in self._graph.stream_follower_ids(user_id, after):
             yield pb.StreamFollowerIdsResponse(follower_ids=packed, position=packed[-ID_BYTES:])
@@ -140,15 +134,14 @@ class GraphServicer:
     async def ListFolloweeIds(
         self, request: pb.ListFolloweeIdsRequest
     ) -> pb.ListFolloweeIdsResponse:
-        packed = await self._graph.followee_ids(parse_user_id(request.user_id))
+        packed = await self._graph.followee_ids(UserId(UUID(request.user_id)))
         return pb.ListFolloweeIdsResponse(followee_ids=packed)
 
     async def BatchGetRelationships(
         self, request: pb.BatchGetRelationshipsRequest
     ) -> pb.BatchGetRelationshipsResponse:
-        fields = Fields()
-        viewer_id = UserId(fields.id("viewer_id", request.viewer_id))
-        other_ids = _parse_batch(fields, "user_ids", request.user_ids)
+        viewer_id = UserId(UUID(request.viewer_id))
+        other_ids = unpack_ids(request.user_ids, "user_ids")
         found = await self._graph.relationships(viewer_id, other_ids)
         return pb.BatchGetRelationshipsResponse(
             relationships=[
@@ -167,8 +160,7 @@ class GraphServicer:
     async def BatchGetHiddenIds(
         self, request: pb.BatchGetHiddenIdsRequest
     ) -> pb.BatchGetHiddenIdsResponse:
-        viewer_ids = _parse_batch(Fields(), "viewer_ids", request.viewer_ids)
-        found = await self._graph.hidden_ids(viewer_ids)
+        found = await self._graph.hidden_ids(unpack_ids(request.viewer_ids, "viewer_ids"))
         return pb.BatchGetHiddenIdsResponse(
             hidden=[
                 pb.HiddenIds(truncated=True) if packed is None else pb.HiddenIds(user_ids=packed)
@@ -177,10 +169,7 @@ class GraphServicer:
         )
 
     async def GetViewerGraph(self, request: pb.GetViewerGraphRequest) -> pb.GetViewerGraphResponse:
-        fields = Fields()
-        viewer_id = UserId(fields.id("viewer_id", request.viewer_id))
-        fields.check()
-        found = await self._graph.viewer_graph(viewer_id)
+        found = await self._graph.viewer_graph(UserId(UUID(request.viewer_id)))
         return pb.GetViewerGraphResponse(
             followee_ids=found.followee_ids,
             blocked_ids=found.blocked_ids,
@@ -190,14 +179,6 @@ class GraphServicer:
             read_time=timestamp(found.read_time),
             exists=found.exists,
         )
-
-
-def _parse_batch(fields: Fields, field: str, packed: bytes) -> list[UUID]:
-    """The ids of a batch, once all fields are well."""
-    if len(packed) > model.BATCH_MAX * ID_BYTES:
-        fields.refuse(field, f"must be at most {model.BATCH_MAX} ids")
-    fields.check()
-    return unpack_ids(packed, field)
 
 
 def _relationship(found: Relationship) -> pb.Relationship:

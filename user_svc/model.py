@@ -1,6 +1,5 @@
 """People, sessions and edges as values, their bounds, and what can go wrong with them."""
 
-import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -14,23 +13,10 @@ from svckit.errors import (
     PermissionDenied,
     Unauthenticated,
 )
-from svckit.validation import Fields
 
 UserId = NewType("UserId", UUID)
 SessionId = NewType("SessionId", UUID)
 
-USERNAME = re.compile(r"[a-z0-9_]{3,30}")
-USERNAME_LENGTH_MAX = 30
-EMAIL = re.compile(r"[a-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[a-z0-9-]+(\.[a-z0-9-]+)+")
-EMAIL_LENGTH_MAX = 254
-PASSWORD_LENGTH_MIN = 10
-PASSWORD_LENGTH_MAX = 128
-DISPLAY_NAME_LENGTH_MAX = 60
-BIO_LENGTH_MAX = 500
-AVATAR_URL = re.compile(r"https?://[A-Za-z0-9.-]+(:\d{1,5})?(/[!-~]*)?")
-AVATAR_URL_LENGTH_MAX = 2000
-QUERY_LENGTH_MAX = 60
-LOGIN_LENGTH_MAX = 254
 EDGES_MAX = 10_000
 BLOCKED_BY_MAX = 50_000
 HIDDEN_MAX = 1000
@@ -177,45 +163,3 @@ class EdgeLimitReached(FailedPrecondition):
 class LastAdmin(FailedPrecondition):
     reason = "LAST_ADMIN"
     message = "There must always be an admin."
-
-
-def check_username(fields: Fields, value: str) -> str:
-    if not USERNAME.fullmatch(value):
-        fields.refuse("username", "must be 3-30 of a-z, 0-9 and _")
-    return value
-
-
-def check_email(fields: Fields, value: str) -> str:
-    """An address as it is stored: in lower case."""
-    lowered = value[: EMAIL_LENGTH_MAX + 1].lower()
-    # The sign for Kelvin is no letter of an address, though it becomes one in lower case.
-    if len(value) > EMAIL_LENGTH_MAX or not value.isascii() or not EMAIL.fullmatch(lowered):
-        fields.refuse("email", f"must be an email address of at most {EMAIL_LENGTH_MAX} characters")
-    return lowered
-
-
-def check_password(fields: Fields, field: str, value: str) -> str:
-    if not PASSWORD_LENGTH_MIN <= len(value) <= PASSWORD_LENGTH_MAX:
-        described = f"must be {PASSWORD_LENGTH_MIN}-{PASSWORD_LENGTH_MAX} characters"
-        fields.refuse(field, described)
-    elif "\0" in value:
-        fields.refuse(field, "must not contain the character U+0000")
-    elif value.isspace():
-        fields.refuse(field, "must not be only spaces")
-    return value
-
-
-def check_display_name(fields: Fields, value: str) -> str:
-    return fields.text("display_name", value, shortest=1, longest=DISPLAY_NAME_LENGTH_MAX)
-
-
-def check_bio(fields: Fields, value: str) -> str:
-    return fields.text("bio", value, longest=BIO_LENGTH_MAX, multiline=True)
-
-
-def check_avatar_url(fields: Fields, value: str) -> str:
-    too_long = len(value) > AVATAR_URL_LENGTH_MAX
-    if value and (too_long or not AVATAR_URL.fullmatch(value)):
-        most = AVATAR_URL_LENGTH_MAX
-        fields.refuse("avatar_url", f"must be an http or https URL of at most {most} characters")
-    return value

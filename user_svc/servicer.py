@@ -1,21 +1,24 @@
 """AuthService and UserService: messages in, use case, messages out."""
 
 from collections.abc import Iterable
+from datetime import UTC
 from typing import Literal
+from uuid import UUID
 
 from newsfeed.user.v1 import user_service_pb2 as pb
 
 from svckit.auth.keys import SigningKeys, public_set
 from svckit.auth.tokens import Role as TokenRole
+from svckit.bounds import check
 from svckit.context import calling_user_id, current_caller
+from svckit.errors import InvalidArgument
 from svckit.ids import MAX_ID
 from svckit.page_tokens import PageTokens, page_size
 from svckit.times import timestamp
-from svckit.validation import Fields
 from user_svc import model
 from user_svc.accounts import Accounts
 from user_svc.events import ROLES, public_user
-from user_svc.model import Role, SessionId, Tokens, User, UserId
+from user_svc.model import SessionId, Tokens, User, UserId
 from user_svc.sessions import Sessions
 
 _ROLES_BY_NUMBER = {number: role for role, number in ROLES.items()}
@@ -70,10 +73,8 @@ class AuthServicer:
     async def ListRevocations(
         self, request: pb.ListRevocationsRequest
     ) -> pb.ListRevocationsResponse:
-        fields = Fields()
         has_since = request.HasField("since_time")
-        since = fields.moment("since_time", request.since_time) if has_since else None
-        fields.check()
+        since = request.since_time.ToDatetime(UTC) if has_since else None
         found = await self._sessions.revocations(since)
         return pb.ListRevocationsResponse(
             revocations=[
@@ -93,16 +94,13 @@ class UserServicer:
         self._page_tokens = page_tokens
 
     async def GetUser(self, request: pb.GetUserRequest) -> pb.GetUserResponse:
-        fields = Fields()
         if bool(request.user_id) == bool(request.username):
-            fields.refuse("user_id", "exactly one of user_id and username must be set")
-            fields.check()
+            described = "exactly one of user_id and username must be set"
+            raise InvalidArgument.of("user_id", described)
         if request.username:
             user = await self._accounts.get_by_username(request.username)
         else:
-            user_id = fields.id("user_id", request.user_id)
-            fields.check()
-            user = await self._accounts.get(UserId(user_id))
+            user = await self._accounts.get(UserId(UUID(request.user_id)))
         caller = current_caller()
         may_see_all = caller.role is TokenRole.ADMIN or caller.user_id == user.user_id
         return pb.GetUserResponse(user=full_user(user) if may_see_all else public_user(user))
@@ -119,7 +117,7 @@ class UserServicer:
         return pb.UpdateMeResponse(user=full_user(user))
 
     async def DeleteUser(self, request: pb.DeleteUserRequest) -> pb.DeleteUserResponse:
-        user_id = parse_user_id(request.user_id)
+        user_id = UserId(UUID(request.user_id))
         is_admin = current_caller().role is TokenRole.ADMIN
         delete_time = await self._accounts.delete(calling_user(), user_id, is_admin=is_admin)
         return pb.DeleteUserResponse(user_id=str(user_id), delete_time=timestamp(delete_time))
@@ -137,7 +135,7 @@ class UserServicer:
 
     async def ListUsers(self, request: pb.ListUsersRequest) -> pb.ListUsersResponse:
         size = page_size(request.page_size)
-        role = _role(request.role) if request.role else None
+        role = _ROLES_BY_NUMBER[request.role] if request.role else None
         scope = ("ListUsers", str(calling_user()), str(request.role), request.query)
         (before,) = self._page_tokens.position(request.page_token, scope, (MAX_ID,))
         found = await self._accounts.list_all(role, request.query, before, size + 1)
@@ -148,33 +146,28 @@ class UserServicer:
         return response
 
     async def SetRole(self, request: pb.SetRoleRequest) -> pb.SetRoleResponse:
-        role = _role(request.role)
-        user = await self._accounts.set_role(parse_user_id(request.user_id), role)
+        role = _ROLES_BY_NUMBER[request.role]
+        user = await self._accounts.set_role(UserId(UUID(request.user_id)), role)
         return pb.SetRoleResponse(user=full_user(user))
 
     async def BatchGetUsers(self, request: pb.BatchGetUsersRequest) -> pb.BatchGetUsersResponse:
-        fields = Fields()
         if len(request.user_ids) + len(request.usernames) > model.BATCH_MAX:
             most = f"at most {model.BATCH_MAX} ids and usernames together"
-            fields.refuse("user_ids", most)
-            fields.check()
-        ids = [fields.id(f"user_ids[{n}]", each) for n, each in enumerate(request.user_ids)]
-        fields.check()
-        # What can't be a username is nobody's.
-        usernames = [each for each in request.usernames if model.USERNAME.fullmatch(each)]
-        users = await self._accounts.get_many(ids, usernames)
+            raise InvalidArgument.of("user_ids", most)
+        # What can't be a username is nobody's; PostgreSQL refuses to look for U+0000.
+        usernames = [each for each in request.usernames if "\0" not in each]
+        users = await self._accounts.get_many([*map(UUID, request.user_ids)], usernames)
         return pb.BatchGetUsersResponse(users=[public_user(user) for user in users])
+
+
+async def create_admin(accounts: Accounts, username: str, email: str, password: str) -> User:
+    """For the command that makes the first admin: within the bounds of SignUp, as everybody."""
+    check(pb.SignUpRequest(username=username, email=email, password=password))
+    return await accounts.create_admin(username, email, password)
 
 
 def calling_user() -> UserId:
     return UserId(calling_user_id())
-
-
-def parse_user_id(value: str) -> UserId:
-    fields = Fields()
-    user_id = fields.id("user_id", value)
-    fields.check()
-    return UserId(user_id)
 
 
 def full_user(user: User) -> pb.User:
@@ -192,20 +185,13 @@ def _tokens(tokens: Tokens) -> pb.Tokens:
     )
 
 
-def _role(number: "pb.Role.ValueType") -> Role:
-    fields = Fields()
-    if number not in _ROLES_BY_NUMBER:
-        fields.refuse("role", "must be ROLE_USER, ROLE_MODERATOR or ROLE_ADMIN")
-    fields.check()
-    return _ROLES_BY_NUMBER[number]
-
-
 def _meant_fields(request: pb.UpdateMeRequest) -> Iterable[str]:
     """The mask; without one, the fields that are present."""
     if not request.HasField("update_mask"):
         return [name for name in _PROFILE_FIELDS if request.HasField(name)]
-    fields = Fields()
-    if not set(request.update_mask.paths) <= set(_PROFILE_FIELDS):
-        fields.refuse("update_mask", f"may name {', '.join(_PROFILE_FIELDS)} only")
-    fields.check()
-    return request.update_mask.paths
+    meant = set(request.update_mask.paths)
+    if not meant <= set(_PROFILE_FIELDS):
+        raise InvalidArgument.of("update_mask", f"may name {', '.join(_PROFILE_FIELDS)} only")
+    if "display_name" in meant and not request.display_name:
+        raise InvalidArgument.of("display_name", "must not be empty")
+    return meant

@@ -1,10 +1,18 @@
 """Around every call: from bytes on the wire to a servicer's method and back.
 
 A servicer has one method an rpc, from request to response (`async def GetUser(self, request)`);
+<<<<<<< HEAD
 the rest of the call is in `svckit.context`. The methods are bound once, at start, into a table by
 path, each wrapped in the same steps: admission, request id and trace, deadline, the caller and its
 permission, decode, the method itself, encode, and for every exception a status with details. The
 access rule of a method comes from the contract; a method without one can't be bound.
+=======
+what else is known of the call is in `svckit.context`. The methods are bound once, at start, into a
+table by path, each wrapped in the same steps: admission, request id and trace, deadline, who calls
+and whether they may, decode within bounds, the method itself, encode, and for whatever is raised a
+status with details. The access rule of a method comes from the contract; a method without one can't
+be bound.
+>>>>>>> 9834548 (contract: bounds of fields are options, and hold before a servicer runs)
 """
 
 import asyncio
@@ -25,6 +33,7 @@ from opentelemetry.trace import SpanKind
 
 from svckit import errors, telemetry
 from svckit.auth.tokens import Caller, Role
+from svckit.bounds import Check, check_of
 from svckit.context import Call, current_call
 from svckit.ids import new_id
 from svckit.rpc.limits import CallLimits
@@ -80,6 +89,7 @@ class _Method:
     path: str
     access: int
     request_class: type[Message]
+    check: Check | None
     is_stream: bool
 
     @property
@@ -256,7 +266,8 @@ def _describe(descriptor: MethodDescriptor) -> _Method:
     if descriptor.client_streaming:
         raise ValueError(f"{path}: streams from clients are not served")
     request_class = message_factory.GetMessageClass(descriptor.input_type)
-    return _Method(path, access, request_class, is_stream=descriptor.server_streaming)
+    check = check_of(descriptor.input_type)
+    return _Method(path, access, request_class, check, is_stream=descriptor.server_streaming)
 
 
 def _open_call(method: _Method, context: Context, deadline_s: float) -> Call:
@@ -281,11 +292,15 @@ def _open_call(method: _Method, context: Context, deadline_s: float) -> Call:
 
 
 def _decode(method: _Method, data: bytes) -> Message:
+    """The request, within the bounds that the contract gives its fields."""
     try:
-        return method.request_class.FromString(data)
+        request = method.request_class.FromString(data)
     except DecodeError:
         description = f"the bytes are not a {method.request_class.DESCRIPTOR.full_name}"
         raise InvalidMessage.of("", description) from None
+    if method.check is not None:
+        method.check(request)
+    return request
 
 
 def _encode(response: Message | bytes) -> bytes:

@@ -5,7 +5,9 @@ from dataclasses import replace
 from uuid import UUID, uuid4
 
 import pytest
+from newsfeed.content.v1 import content_service_pb2 as pb
 
+from content_svc.drafts import draft_of
 from content_svc.model import (
     Location,
     Media,
@@ -14,20 +16,29 @@ from content_svc.model import (
     Post,
     PostId,
     UserId,
-    check_location,
-    check_media,
     post_digest,
 )
-from content_svc.texts import all_tags, check_tag, check_tags, names_in, tags_in, words_in
+from content_svc.posts import Draft
+from content_svc.texts import all_tags, names_in, tags_in, words_in
+from svckit.bounds import check
 from svckit.errors import InvalidArgument
 from svckit.validation import Fields
 
 ADA = UserId(UUID(int=1))
 
 
-def refused(fields: Fields) -> list[str]:
+def draft(metadata: pb.PostMetadata, *, paths_are_served: bool = False) -> Draft:
+    """What is made of a post with this; as for every request, its bounds are looked at before."""
+    check(pb.CreatePostRequest(metadata=metadata))
+    fields = Fields()
+    made = draft_of(fields, "", metadata, paths_are_served)
+    fields.check()
+    return made
+
+
+def refused(metadata: pb.PostMetadata, *, paths_are_served: bool = False) -> list[str]:
     try:
-        fields.check()
+        draft(metadata, paths_are_served=paths_are_served)
     except InvalidArgument as error:
         return [violation.field for violation in error.violations]
     return []
@@ -35,6 +46,10 @@ def refused(fields: Fields) -> list[str]:
 
 def media(url: str) -> Media:
     return Media(url, MediaKind.IMAGE)
+
+
+def with_media(*urls: str) -> pb.PostMetadata:
+    return pb.PostMetadata(media=[pb.Media(url=url, kind=pb.MEDIA_KIND_IMAGE) for url in urls])
 
 
 @pytest.mark.parametrize(
@@ -48,9 +63,7 @@ def media(url: str) -> Media:
     ],
 )
 def test_public_https_urls_are_media(url: str) -> None:
-    fields = Fields()
-    assert check_media(fields, 0, media(url), paths_are_served=False) == media(url)
-    assert refused(fields) == []
+    assert draft(with_media(url)).media == (media(url),)
 
 
 @pytest.mark.parametrize(
@@ -76,42 +89,36 @@ def test_public_https_urls_are_media(url: str) -> None:
     ],
 )  # fmt: skip
 def test_other_urls_are_refused(url: str) -> None:
-    fields = Fields()
-    check_media(fields, 3, media(url), paths_are_served=True)
-    assert refused(fields) == ["metadata.media[3].url"]
+    metadata = with_media("a", "b", "c", url)
+    assert refused(metadata, paths_are_served=True) == ["metadata.media[3].url"]
 
 
 def test_paths_are_media_where_they_are_served() -> None:
     for path in ("photos/1.jpg", "a", "A-b_c/d.e~f/1"):
-        fields = Fields()
-        check_media(fields, 0, media(path), paths_are_served=True)
-        assert refused(fields) == []
-        check_media(fields, 0, media(path), paths_are_served=False)
-        assert refused(fields) == ["metadata.media[0].url"]
+        assert refused(with_media(path), paths_are_served=True) == []
+        assert refused(with_media(path)) == ["metadata.media[0].url"]
     for path in ("/a", "a//b", "../a", "a/../b", "a/.b", "a/", "a%2e", "a:b", "a b", "a?b", "a\\b"):
-        fields = Fields()
-        check_media(fields, 0, media(path), paths_are_served=True)
-        assert refused(fields) == ["metadata.media[0].url"], path
+        assert refused(with_media(path), paths_are_served=True) == ["metadata.media[0].url"], path
 
 
 def test_sizes_and_descriptions_of_media_are_bounded() -> None:
-    item = replace(media("https://a.com/"), width=-1, height=65_536, alt="a" * 1_001)
-    fields = Fields()
-    check_media(fields, 0, item, paths_are_served=False)
-    assert refused(fields) == [f"metadata.media[0].{name}" for name in ("width", "height", "alt")]
+    metadata = with_media("https://a.com/")
+    metadata.media[0].MergeFrom(pb.Media(width=-1, height=65_536, alt="a" * 1_001))
+    assert refused(metadata) == [f"metadata.media[0].{name}" for name in ("width", "height", "alt")]
+
+
+def at(latitude: float, longitude: float, name: str = "") -> pb.PostMetadata:
+    return pb.PostMetadata(location=pb.Location(latitude=latitude, longitude=longitude, name=name))
 
 
 @pytest.mark.parametrize("degrees", [math.nan, math.inf, -math.inf, 180.001, -1e300])
 def test_no_place_off_the_earth(degrees: float) -> None:
-    fields = Fields()
-    check_location(fields, degrees, degrees, "")
-    assert refused(fields) == ["metadata.location.latitude", "metadata.location.longitude"]
+    expected = ["metadata.location.latitude", "metadata.location.longitude"]
+    assert refused(at(degrees, degrees)) == expected
 
 
 def test_ends_of_the_earth_are_places() -> None:
-    fields = Fields()
-    assert check_location(fields, -90.0, 180.0, " Pole ") == Location(-90.0, 180.0, "Pole")
-    assert refused(fields) == []
+    assert draft(at(-90.0, 180.0, " Pole ")).location == Location(-90.0, 180.0, "Pole")
 
 
 @pytest.mark.parametrize(
@@ -141,17 +148,13 @@ def test_given_tags_come_first_and_all_are_bounded() -> None:
     "tag", ["", "#", "##a", "a b", "a-b", "a.b", "$a", "\u0301", "x" * 51, "x" * 10**6]
 )
 def test_what_is_no_tag(tag: str) -> None:
-    fields = Fields()
-    check_tag(fields, "tag", tag)
-    assert refused(fields) == ["tag"]
+    assert refused(pb.PostMetadata(tags=[tag])) == ["metadata.tags[0]"]
 
 
 def test_given_tags_are_normal_and_bounded() -> None:
-    fields = Fields()
-    assert check_tags(fields, ["#Ada", "ada", " \u00c9 "]) == ("ada", "é")
-    assert refused(fields) == []
-    check_tags(fields, ["a"] * 1_000)
-    assert refused(fields) == ["metadata.tags"]
+    given = pb.PostMetadata(tags=["#Ada", "ada", " \u00c9 "])
+    assert draft(given).given_tags == ("ada", "é")
+    assert refused(pb.PostMetadata(tags=["a"] * 1_000)) == ["metadata.tags"]
 
 
 @pytest.mark.parametrize(

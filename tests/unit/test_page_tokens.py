@@ -149,10 +149,3 @@ def test_a_short_key_is_refused():
 )
 def test_page_size(requested, size):
     assert page_size(requested) == size
-
-
-@pytest.mark.parametrize("requested", [-1, -(2**31)])
-def test_a_negative_page_size_is_refused(requested):
-    with pytest.raises(InvalidArgument) as caught:
-        page_size(requested)
-    assert caught.value.violations[0].field == "page_size"
