@@ -121,7 +121,7 @@ class Encoders:
         if field.enum_type is not None:
             names = field.enum_type.full_name.replace(".", "_")
             self._scope[names] = {each.number: each.name for each in field.enum_type.values}
-            return f"{names}.get(number := {value}, number)"
+            return f"{names}.get(code := {value}, code)"
         if field.type == FieldDescriptor.TYPE_BYTES:
             return f"base64({value}).decode()"
         if field.cpp_type not in _EXPRESSIONS:
