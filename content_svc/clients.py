@@ -30,8 +30,8 @@ ANSWER_TIMEOUT_S = 1.5  # for who can't do without it
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """Another person, as far as a viewer is concerned."""
+class Relation:
+    """What another person is to a viewer."""
 
     exists: bool
     is_blocked: bool  # by either of the two
@@ -55,12 +55,12 @@ class People:
             lambda hidden: len(hidden) // ID_BYTES, last_known, clock_s
         )
 
-    async def standings(
+    async def relations(
         self, viewer_id: UserId, other_ids: Collection[UUID]
-    ) -> Mapping[UUID, Standing]:
+    ) -> Mapping[UUID, Relation]:
         """Of each of the others, at most 500. One always exists for oneself."""
         asked = [each for each in dict.fromkeys(other_ids) if each != viewer_id]
-        standings: dict[UUID, Standing] = {viewer_id: Standing(exists=True, is_blocked=False)}
+        relations: dict[UUID, Relation] = {viewer_id: Relation(exists=True, is_blocked=False)}
         if asked:
             request = pb.BatchGetRelationshipsRequest(
                 viewer_id=str(viewer_id), user_ids=pack_ids(asked)
@@ -69,8 +69,8 @@ class People:
                 response = await self._graph.BatchGetRelationships(request)
             for other_id, found in zip(asked, response.relationships, strict=True):
                 is_blocked = found.is_blocking or found.is_blocked_by
-                standings[other_id] = Standing(found.exists, is_blocked)
-        return standings
+                relations[other_id] = Relation(found.exists, is_blocked)
+        return relations
 
     async def mentioned(self, names: Sequence[str]) -> tuple[Mention, ...]:
         """Those of the names that are somebody's, in their order."""
@@ -86,15 +86,15 @@ class People:
     def viewer(self, viewer_id: UserId) -> "Viewer":
         return Viewer(self, viewer_id)
 
-    async def standings_for_page(
+    async def relations_for_page(
         self, viewer_id: UserId, other_ids: Collection[UUID]
-    ) -> Mapping[UUID, Standing]:
+    ) -> Mapping[UUID, Relation]:
         """And keeps in mind who is hidden from the viewer."""
         async with self._patience.limit(PAGE_TIMEOUT_S):
-            standings, _ = await asyncio.gather(
-                self.standings(viewer_id, other_ids), self._learn(viewer_id)
+            relations, _ = await asyncio.gather(
+                self.relations(viewer_id, other_ids), self._learn(viewer_id)
             )
-        return standings
+        return relations
 
     def known_hidden(self, viewer_id: UserId) -> frozenset[UUID] | None:
         """Who was hidden when the viewer was last heard of; None = that is too long ago."""
@@ -128,19 +128,19 @@ class Viewer:
         self._viewer_id = viewer_id
         self._known_hidden: frozenset[UUID] | None = None
 
-    async def standings(self, other_ids: Collection[UUID]) -> Mapping[UUID, Standing]:
+    async def relations(self, other_ids: Collection[UUID]) -> Mapping[UUID, Relation]:
         """Of each of the others. As far as is known from before everybody exists."""
         if self._known_hidden is None and {*other_ids} - {self._viewer_id}:
             try:
-                return await self._people.standings_for_page(self._viewer_id, other_ids)
+                return await self._people.relations_for_page(self._viewer_id, other_ids)
             except Unavailable:
                 self._known_hidden = self._people.known_hidden(self._viewer_id)
                 if self._known_hidden is None:
                     raise
         hidden = self._known_hidden or frozenset()
-        return {each: Standing(exists=True, is_blocked=each in hidden) for each in other_ids}
+        return {each: Relation(exists=True, is_blocked=each in hidden) for each in other_ids}
 
     async def hidden(self, other_ids: Collection[UUID]) -> set[UUID]:
         """Whose things are not shown: across a block, and of who is gone."""
-        standings = await self.standings(other_ids)
-        return {each for each, it in standings.items() if it.is_blocked or not it.exists}
+        relations = await self.relations(other_ids)
+        return {each for each, it in relations.items() if it.is_blocked or not it.exists}

@@ -55,7 +55,7 @@ class CommentStore:
         document = await self._comments.find_one({**query, **_LIVE})
         return _to_comment(document) if document else None
 
-    async def changed(
+    async def in_change(
         self, change: Change, comment_id: CommentId
     ) -> Comment | DeletedComment | None:
         """The comment as the transaction sees it."""

@@ -65,7 +65,7 @@ class Comments:
         comment = replace(comment, mentions=await self._people.mentioned(names_in(content)))
 
         async def insert(change: Change) -> None:
-            if not isinstance(await self._post_store.changed(change, post_id), Post):
+            if not isinstance(await self._post_store.in_change(change, post_id), Post):
                 raise PostNotFound(post_id=str(post_id))
             await self._store.insert(change, comment)
             change.emit(*events.comment_created(comment))
@@ -87,7 +87,7 @@ class Comments:
         now_ms = self._clock_ms()
 
         async def write(change: Change) -> int:
-            comment = await self._store.changed(change, comment_id)
+            comment = await self._store.in_change(change, comment_id)
             if comment is None or comment.post_id != post_id:
                 raise CommentNotFound(comment_id=str(comment_id))
             may_delete = caller_id in {comment.author_id, comment.post_author_id} or is_moderator

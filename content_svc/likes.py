@@ -38,7 +38,7 @@ class Likes:
         like = Like(post_id, post.author_id, user_id, self._clock_ms())
 
         async def add(change: Change) -> None:
-            if not isinstance(await self._post_store.changed(change, post_id), Post):
+            if not isinstance(await self._post_store.in_change(change, post_id), Post):
                 raise PostNotFound(post_id=str(post_id))
             if await self._store.add(change, like):
                 change.emit(*events.post_liked(like))

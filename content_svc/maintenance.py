@@ -126,7 +126,7 @@ class Maintenance:
 
     async def _delete_post(self, post_id: UUID) -> None:
         async def write(change: Change) -> None:
-            post = await self._post_store.changed(change, PostId(post_id))
+            post = await self._post_store.in_change(change, PostId(post_id))
             if isinstance(post, Post):
                 await self._posts.remove(change, post, self._clock_ms())
 
@@ -134,7 +134,7 @@ class Maintenance:
 
     async def _delete_comment(self, comment_id: CommentId) -> None:
         async def write(change: Change) -> None:
-            comment = await self._comments.changed(change, comment_id)
+            comment = await self._comments.in_change(change, comment_id)
             if isinstance(comment, Comment):
                 now_ms = self._clock_ms()
                 await self._comments.delete(change, comment, now_ms)

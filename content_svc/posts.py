@@ -127,10 +127,10 @@ class Posts:
 
     async def require_reachable(self, actor_id: UserId, author_id: UserId) -> None:
         """Nobody likes, comments on or shares across a block, or what a deleted person left."""
-        standing = (await self._people.standings(actor_id, [author_id]))[author_id]
-        if standing.is_blocked:
+        relation = (await self._people.relations(actor_id, [author_id]))[author_id]
+        if relation.is_blocked:
             raise Blocked(user_id=str(author_id))
-        if not standing.exists:
+        if not relation.exists:
             raise UserNotFound(user_id=str(author_id))
 
     async def get(self, post_id: PostId) -> Post:
@@ -161,7 +161,7 @@ class Posts:
             mentions = await self._people.mentioned(names_in(content))
 
         async def write(change: Change) -> Post:
-            before = await self._store.changed(change, post_id)
+            before = await self._store.in_change(change, post_id)
             if not isinstance(before, Post):
                 raise PostNotFound(post_id=str(post_id))
             draft = merge(before)
@@ -190,7 +190,7 @@ class Posts:
         now_ms = self._clock_ms()
 
         async def write(change: Change) -> int:
-            post = await self._store.changed(change, post_id)
+            post = await self._store.in_change(change, post_id)
             if post is None:
                 raise PostNotFound(post_id=str(post_id))
             if post.author_id != caller_id and not is_moderator:
@@ -215,10 +215,10 @@ class Posts:
     ) -> Page[Post]:
         """Across a block there is nothing to see."""
         viewer = self._people.viewer(viewer_id)
-        standing = (await viewer.standings([author_id]))[author_id]
-        if not standing.exists:
+        relation = (await viewer.relations([author_id]))[author_id]
+        if not relation.exists:
             raise UserNotFound(user_id=str(author_id))
-        if standing.is_blocked:
+        if relation.is_blocked:
             return [], None
 
         async def fetch(place: Place, count: int) -> Page[Post]:

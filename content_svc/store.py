@@ -65,7 +65,7 @@ class PostStore:
         document = await self._posts.find_one({**query, **_LIVE}, fields=_WHOLE)
         return _to_post(document) if document else None
 
-    async def changed(self, change: Change, post_id: PostId) -> Post | DeletedPost | None:
+    async def in_change(self, change: Change, post_id: PostId) -> Post | DeletedPost | None:
         """The post as the transaction sees it."""
         posts = change.transaction.collection(POSTS)
         document = await posts.find_one({"_id": post_id}, fields=_WHOLE)

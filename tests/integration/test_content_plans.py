@@ -116,7 +116,7 @@ async def _ask_everything(stores: Stores, authors: Sequence[UserId]) -> set[str]
     await ask(posts.shares_of, mine.post_id, 20)
     mine = replace(mine, post_id=PostId(uuid.uuid4()))
     await change(posts.insert, mine)
-    await change(posts.changed, mine.post_id)
+    await change(posts.in_change, mine.post_id)
     await change(posts.update, replace(mine, edited=True))
     await change(posts.delete, mine, NOW_MS)
 
@@ -124,7 +124,7 @@ async def _ask_everything(stores: Stores, authors: Sequence[UserId]) -> set[str]
     await ask(comments.of_post, comment.post_id, NEWEST, 20)
     await ask(comments.first_of, comment)
     await change(comments.insert, replace(comment, comment_id=CommentId(uuid.uuid4())))
-    await change(comments.changed, comment.comment_id)
+    await change(comments.in_change, comment.comment_id)
     await change(comments.delete, comment, NOW_MS)
     await ask(comments.purge_post, comment.post_id, 20)
 

@@ -71,7 +71,7 @@ async def test_comments(stores: Stores) -> None:
     gone = await stores.changes.run(lambda change: stores.comments.delete(change, first, NOW_MS))
     assert gone == DeletedComment(first.comment_id, post.post_id, ADA, EVE, NOW_MS)
     seen = await stores.changes.run(
-        lambda change: stores.comments.changed(change, first.comment_id)
+        lambda change: stores.comments.in_change(change, first.comment_id)
     )
     assert seen == gone
     assert len(await stores.comments.made_by(EVE, 100)) == 8

@@ -96,7 +96,7 @@ async def test_change_is_written_with_its_events_or_not_at_all(stores: Stores) -
     await stores.changes.run(write)
     assert stores.commits == [None]
     assert [each for _, each in await MongoOutbox(stores.mongo).unpublished(10)] == events
-    await stores.changes.run(lambda change: stores.posts.changed(change, post.post_id))
+    await stores.changes.run(lambda change: stores.posts.in_change(change, post.post_id))
     assert stores.commits == [None]
 
 
@@ -167,14 +167,14 @@ async def test_a_deleted_post_is_in_no_list_and_its_id_is_never_given_again(
     assert await stores.posts.first_of(share) is None
     with pytest.raises(PostIdTaken):
         await stores.add(share)
-    seen = await stores.changes.run(lambda change: stores.posts.changed(change, share.post_id))
+    seen = await stores.changes.run(lambda change: stores.posts.in_change(change, share.post_id))
     assert seen == deleted
 
 
 async def test_edit_and_deletion_at_once_leave_one_outcome(stores: Stores) -> None:
     async def write(post: Post, *, delete: bool) -> None:
         async def work(change: Change) -> None:
-            before = await stores.posts.changed(change, post.post_id)
+            before = await stores.posts.in_change(change, post.post_id)
             if isinstance(before, Post):
                 edited = replace(before, update_time_ms=before.update_time_ms + 1)
                 if delete:
@@ -190,7 +190,7 @@ async def test_edit_and_deletion_at_once_leave_one_outcome(stores: Stores) -> No
         await stores.add(post)
         await asyncio.gather(*(write(post, delete=number == 2) for number in range(5)))
         after = await stores.changes.run(
-            lambda change, post_id=post.post_id: stores.posts.changed(change, post_id)  # type: ignore[misc]
+            lambda change, post_id=post.post_id: stores.posts.in_change(change, post_id)  # type: ignore[misc]
         )
         lanes = [each["lane"] for each in await stores.mongo.collection(OUTBOX).find({})]
         assert isinstance(after, DeletedPost)

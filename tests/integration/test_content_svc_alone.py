@@ -1,4 +1,4 @@
-"""content_svc while user_svc is gone: what needs nobody's standing goes on, the rest says so."""
+"""content_svc while user_svc is gone: what needs no word of user_svc goes on, the rest says so."""
 
 import time
 from collections.abc import AsyncIterator, Awaitable

@@ -97,7 +97,7 @@ async def test_writes_need_an_answer(rig: Rig) -> None:
     await rig.hidden()
     rig.user_svc.is_down = True
     with pytest.raises(Unavailable):
-        await rig.people.standings(VIEWER, [FRIEND])
+        await rig.people.relations(VIEWER, [FRIEND])
 
 
 async def test_a_page_asks_in_vain_once(rig: Rig) -> None:

@@ -15,7 +15,7 @@ from tests.oracle.feeds.mistakes import ERRORS_SHOWN, ROOT, Edit, Mistake, made
 
 SECONDS = 90
 _LIVENESS = (
-    "            if not isinstance(await self._post_store.changed(change, post_id), Post):\n"
+    "            if not isinstance(await self._post_store.in_change(change, post_id), Post):\n"
     "                raise PostNotFound(post_id=str(post_id))\n"
 )
 _ONLY_FILLED_AGAIN = Edit(
