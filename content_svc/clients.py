@@ -8,10 +8,9 @@ that lacked half of what there is would look whole.
 """
 
 import asyncio
-import time
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from uuid import UUID
 
 from newsfeed.user.v1 import user_service_pb2 as pb
@@ -25,8 +24,14 @@ from svckit.last_known import LastKnown, LastKnownSettings
 from svckit.patience import Patience
 from svckit.rpc.client import ServiceChannel
 
-PAGE_TIMEOUT_S = 0.3
-ANSWER_TIMEOUT_S = 1.5  # for who can't do without it
+
+@dataclass(frozen=True, slots=True)
+class PeopleLimits:
+    """How long user_svc is waited for, and how much of what it said is kept."""
+
+    page_timeout_s: float = 0.3
+    answer_timeout_s: float = 1.5  # where nothing can be done without the answer
+    last_known: LastKnownSettings = field(default_factory=LastKnownSettings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,16 +48,17 @@ class People:
     def __init__(
         self,
         channel: ServiceChannel,
-        clock_s: Clock = time.monotonic,
-        last_known: LastKnownSettings | None = None,
+        clock_s: Clock,
+        limits: PeopleLimits,
     ) -> None:
+        self._limits = limits
         self._users = channel.stub(UserServiceStub)
         self._graph = channel.stub(GraphServiceStub)
         self._patience = Patience("user_svc")
         self._hidden = Coalescer(self._load_hidden)
         # Packed ids of the people who are hidden from a viewer.
         self._known: LastKnown[UserId, bytes] = LastKnown(
-            lambda hidden: len(hidden) // ID_BYTES, last_known, clock_s
+            lambda hidden: len(hidden) // ID_BYTES, limits.last_known, clock_s
         )
 
     async def relations(
@@ -65,7 +71,7 @@ class People:
             request = pb.BatchGetRelationshipsRequest(
                 viewer_id=str(viewer_id), user_ids=pack_ids(asked)
             )
-            async with self._patience.limit(ANSWER_TIMEOUT_S):
+            async with self._patience.limit(self._limits.answer_timeout_s):
                 response = await self._graph.BatchGetRelationships(request)
             for other_id, found in zip(asked, response.relationships, strict=True):
                 is_blocked = found.is_blocking or found.is_blocked_by
@@ -76,7 +82,7 @@ class People:
         """Those of the names that are somebody's, in their order."""
         if not names:
             return ()
-        async with self._patience.limit(ANSWER_TIMEOUT_S):
+        async with self._patience.limit(self._limits.answer_timeout_s):
             response = await self._users.BatchGetUsers(
                 pb.BatchGetUsersRequest(usernames=[name.lower() for name in names])
             )
@@ -90,7 +96,7 @@ class People:
         self, viewer_id: UserId, other_ids: Collection[UUID]
     ) -> Mapping[UUID, Relation]:
         """And keeps in mind who is hidden from the viewer."""
-        async with self._patience.limit(PAGE_TIMEOUT_S):
+        async with self._patience.limit(self._limits.page_timeout_s):
             relations, _ = await asyncio.gather(
                 self.relations(viewer_id, other_ids), self._learn(viewer_id)
             )
@@ -115,7 +121,7 @@ class People:
 
     async def _load_hidden(self, viewer_ids: Sequence[UserId]) -> Mapping[UserId, pb.HiddenIds]:
         request = pb.BatchGetHiddenIdsRequest(viewer_ids=pack_ids(viewer_ids))
-        async with self._patience.limit(PAGE_TIMEOUT_S):
+        async with self._patience.limit(self._limits.page_timeout_s):
             response = await self._graph.BatchGetHiddenIds(request)
         return dict(zip(viewer_ids, response.hidden, strict=True))
 

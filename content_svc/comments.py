@@ -18,7 +18,7 @@ from content_svc.model import (
     PostNotFound,
     UserId,
 )
-from content_svc.paging import Page, filled_page, page_of
+from content_svc.paging import Page, PageLimits, filled_page, page_of
 from content_svc.posts import Posts
 from content_svc.store import PostStore
 from content_svc.texts import names_in
@@ -38,6 +38,7 @@ class Comments:
         posts: Posts,
         people: People,
         clock_ms: Callable[[], int],
+        page_limits: PageLimits,
     ) -> None:
         self._changes = changes
         self._store = store
@@ -45,6 +46,7 @@ class Comments:
         self._posts = posts
         self._people = people
         self._clock_ms = clock_ms
+        self._page_limits = page_limits
 
     async def create(
         self, author_id: UserId, post_id: PostId, comment_id: CommentId | None, content: str
@@ -117,4 +119,4 @@ class Comments:
             hidden = await viewer.hidden(authors)
             return [each for each in comments if each.author_id not in hidden]
 
-        return await filled_page(fetch, keep, before, limit)
+        return await filled_page(fetch, keep, before, limit, self._page_limits)

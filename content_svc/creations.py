@@ -15,7 +15,10 @@ from svckit.errors import DeadlineExceeded, Unavailable
 from svckit.events.outbox import OutboxRecord
 from svckit.mongo.changes import Change, Changes
 
-TOGETHER_MAX = 64
+
+@dataclass(frozen=True, slots=True)
+class CreationLimits:
+    together_max: int = 64  # posts in a transaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +30,11 @@ class _NewPost:
 class Creations:
     """Each post is committed with its events, or neither is."""
 
-    def __init__(self, changes: Changes, store: PostStore) -> None:
+    def __init__(self, changes: Changes, store: PostStore, limits: CreationLimits) -> None:
         self._changes = changes
         self._store = store
-        self._together = Gatherer(self._insert_all, RoundSettings(most=TOGETHER_MAX, interval_s=0))
+        rounds = RoundSettings(most=limits.together_max, interval_s=0)
+        self._together = Gatherer(self._insert_all, rounds)
 
     async def create(self, post: Post, events: Sequence[OutboxRecord]) -> None:
         """Raises `PostIdTaken`."""

@@ -6,7 +6,7 @@ from content_svc import events
 from content_svc.clients import People
 from content_svc.like_store import LikeStore
 from content_svc.model import Like, Place, Post, PostId, PostNotFound, UserId
-from content_svc.paging import Page, filled_page, page_of
+from content_svc.paging import Page, PageLimits, filled_page, page_of
 from content_svc.posts import Posts
 from content_svc.store import PostStore
 from svckit.mongo.changes import Change, Changes
@@ -23,6 +23,7 @@ class Likes:
         posts: Posts,
         people: People,
         clock_ms: Callable[[], int],
+        page_limits: PageLimits,
     ) -> None:
         self._changes = changes
         self._store = store
@@ -30,6 +31,7 @@ class Likes:
         self._posts = posts
         self._people = people
         self._clock_ms = clock_ms
+        self._page_limits = page_limits
 
     async def like(self, user_id: UserId, post_id: PostId) -> None:
         """Liking again changes nothing."""
@@ -71,4 +73,4 @@ class Likes:
             hidden = await viewer.hidden([each.user_id for each in likes])
             return [like for like in likes if like.user_id not in hidden]
 
-        return await filled_page(fetch, keep, before, limit)
+        return await filled_page(fetch, keep, before, limit, self._page_limits)

@@ -9,6 +9,7 @@ every transaction that was under way at the deletion had to be over.
 import asyncio
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from uuid import UUID
 
 from content_svc import events, metrics
@@ -32,17 +33,20 @@ from svckit.mongo.changes import Change, Changes
 
 logger = logging.getLogger(__name__)
 
-INTERVAL_S = 0.5
-PURGES_AT_ONCE = 1_000
-BATCH = 200
-# Longer than a transaction may take, with its repetitions, and than an access token outlives the
-# person's account.
-SETTLED_MS = 10_000
-FAILED_PAUSE_MS = 10_000
+
+@dataclass(frozen=True, slots=True)
+class MaintenanceLimits:
+    interval_s: float = 0.5
+    purges_at_once: int = 1_000
+    batch: int = 200
+    failed_pause_ms: int = 10_000
 
 
 class Maintenance:
-    """The task of the role `relay`, beside the relay itself."""
+    """The task of the role `relay`, beside the relay itself.
+
+    `settled_ms` after a deletion nothing more is added to what was deleted.
+    """
 
     def __init__(
         self,
@@ -53,6 +57,8 @@ class Maintenance:
         likes: LikeStore,
         purges: PurgeStore,
         clock_ms: Callable[[], int],
+        settled_ms: int,
+        limits: MaintenanceLimits,
     ) -> None:
         self._changes = changes
         self._posts = posts
@@ -61,6 +67,8 @@ class Maintenance:
         self._likes = likes
         self._purges = purges
         self._clock_ms = clock_ms
+        self._settled_ms = settled_ms
+        self._limits = limits
 
     async def run(self) -> None:
         """For ever. Without the database the turn is logged, and taken again later."""
@@ -71,11 +79,11 @@ class Maintenance:
                 logger.warning("purges_failed", extra={"error": repr(error)})
                 found = 0
             if not found:
-                await asyncio.sleep(INTERVAL_S)
+                await asyncio.sleep(self._limits.interval_s)
 
     async def purge(self) -> int:
         """One turn: a step of each purge that is due. Returns how many there were."""
-        purges = await self._purges.due(self._clock_ms(), PURGES_AT_ONCE)
+        purges = await self._purges.due(self._clock_ms(), self._limits.purges_at_once)
         metrics.PURGES_WAITING.set(len(purges))
         for purge in purges:
             await self._step(purge)
@@ -83,13 +91,13 @@ class Maintenance:
 
     async def _step(self, purge: Purge) -> None:
         """Each is looked at when it is new, as long as there is something, and once it settled."""
-        now_ms, settled_ms = self._clock_ms(), purge.since_ms + SETTLED_MS
+        now_ms, settled_ms = self._clock_ms(), purge.since_ms + self._settled_ms
         try:
             removed = await self._remove_some(purge)
         except Exception:
             metrics.PURGES_FAILED.labels(purge.kind).inc()
             logger.exception("purge_failed", extra={"kind": purge.kind, "of_id": str(purge.of_id)})
-            await self._purges.put_off(purge, now_ms + FAILED_PAUSE_MS)
+            await self._purges.put_off(purge, now_ms + self._limits.failed_pause_ms)
             return
         metrics.PURGED.labels(purge.kind).inc(removed)
         if removed:
@@ -106,20 +114,20 @@ class Maintenance:
 
     async def _remove_of_post(self, post_id: PostId) -> int:
         """Comments and likes go without events of their own; shares are posts and have theirs."""
-        shares = await self._post_store.shares_of(post_id, BATCH)
+        shares = await self._post_store.shares_of(post_id, self._limits.batch)
         for share in shares:
             await self._delete_post(share.post_id)
-        comments = await self._comments.purge_post(post_id, BATCH)
-        return len(shares) + comments + await self._likes.purge_post(post_id, BATCH)
+        comments = await self._comments.purge_post(post_id, self._limits.batch)
+        return len(shares) + comments + await self._likes.purge_post(post_id, self._limits.batch)
 
     async def _remove_of_user(self, user_id: UserId) -> int:
-        posts = await self._post_store.by_author(user_id, NEWEST, BATCH)
+        posts = await self._post_store.by_author(user_id, NEWEST, self._limits.batch)
         for post in posts:
             await self._delete_post(post.post_id)
-        comments = await self._comments.made_by(user_id, BATCH)
+        comments = await self._comments.made_by(user_id, self._limits.batch)
         for comment in comments:
             await self._delete_comment(comment.comment_id)
-        likes = await self._likes.made_by(user_id, BATCH)
+        likes = await self._likes.made_by(user_id, self._limits.batch)
         for like in likes:
             await self._take_back(like.post_id, user_id)
         return len(posts) + len(comments) + len(likes)

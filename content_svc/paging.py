@@ -1,15 +1,21 @@
 """Pages of a list from which some things must be left out."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import TypeVar
 
 from content_svc.model import Place
 
-REFILLS_MAX = 3
-
 T = TypeVar("T")
 Page = tuple[list[T], Place | None]
 """Some things, newest first, and where to go on; None = there are no more."""
+
+
+@dataclass(frozen=True, slots=True)
+class PageLimits:
+    """How far a list is looked through for one page."""
+
+    refills_max: int = 3
 
 
 async def filled_page(
@@ -17,6 +23,7 @@ async def filled_page(
     keep: Callable[[list[T]], Awaitable[list[T]]],
     before: Place,
     limit: int,
+    limits: PageLimits,
 ) -> Page[T]:
     """Leaves out what `keep` does not keep and fills up, a bounded number of times.
 
@@ -25,7 +32,7 @@ async def filled_page(
     page: list[T] = []
     place: Place | None = before
     refills = 0
-    while place is not None and len(page) < limit and refills <= REFILLS_MAX:
+    while place is not None and len(page) < limit and refills <= limits.refills_max:
         found, place = await fetch(place, limit - len(page))
         page += await keep(found)
         refills += 1

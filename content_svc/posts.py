@@ -29,7 +29,7 @@ from content_svc.model import (
     UserNotFound,
     ViewerState,
 )
-from content_svc.paging import Page, filled_page, page_of
+from content_svc.paging import Page, PageLimits, filled_page, page_of
 from content_svc.purge_store import PurgeStore
 from content_svc.store import PostStore
 from content_svc.texts import all_tags, names_in, words_in
@@ -57,6 +57,7 @@ class Posts:
     def __init__(
         self,
         changes: Changes,
+        creations: Creations,
         store: PostStore,
         likes: LikeStore,
         purges: PurgeStore,
@@ -64,9 +65,10 @@ class Posts:
         people: People,
         media_base_url: str,
         clock_ms: Callable[[], int],
+        page_limits: PageLimits,
     ) -> None:
         self._changes = changes
-        self._creations = Creations(changes, store)
+        self._creations = creations
         self._store = store
         self._likes = likes
         self._purges = purges
@@ -74,6 +76,7 @@ class Posts:
         self._people = people
         self._media_base_url = media_base_url
         self._clock_ms = clock_ms
+        self._page_limits = page_limits
 
     async def create(
         self,
@@ -277,7 +280,7 @@ class Posts:
                 [post for post in seen if post.shared_author_id not in hidden]
             )
 
-        return await filled_page(fetch, keep, before, limit)
+        return await filled_page(fetch, keep, before, limit, self._page_limits)
 
     async def _with_live_targets(self, posts: Iterable[P]) -> list[P]:
         """Shares vanish with what they share, also before they are purged."""

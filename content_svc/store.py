@@ -9,8 +9,8 @@ the time of its deletion; it has no place, and so is in no list.
 """
 
 import asyncio
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from uuid import UUID
 
 from content_svc.model import (
@@ -33,10 +33,6 @@ from svckit.mongo.changes import Change
 from svckit.mongo.client import Document, DuplicateKey, Expression, Mongo
 
 POSTS = "posts"
-AUTHORS_PER_QUERY = 200  # MongoDB merges so many ranges of an index in order; of more it sorts
-QUERIES_AT_ONCE = 4
-SEARCH_CANDIDATES_MAX = 2_000
-SEARCH_WORDS_MAX = 8
 
 NEWEST_FIRST = {"place": -1}
 _LIVE: Expression = {"place": {"$exists": True}}
@@ -45,11 +41,22 @@ _REFERENCE: Expression = {"_id": 0, "place": 1, "author_id": 1, "shared_post_id"
 _TIME_BYTES = 8
 
 
+@dataclass(frozen=True, slots=True)
+class StoreLimits:
+    """How much one look at the posts costs at most."""
+
+    authors_per_query: int = 200  # MongoDB merges the index ranges of so many; of more it sorts
+    queries_at_once: int = 4
+    search_candidates_max: int = 2_000
+    search_words_max: int = 8
+
+
 class PostStore:
     """All calls about posts and shares."""
 
-    def __init__(self, mongo: Mongo) -> None:
+    def __init__(self, mongo: Mongo, limits: StoreLimits) -> None:
         self._posts = mongo.collection(POSTS)
+        self._limits = limits
         self._by_id = Coalescer(self._posts_by_id)
 
     async def insert(self, change: Change, *posts: Post) -> None:
@@ -137,7 +144,7 @@ class PostStore:
 
     async def _search_floor(self, words: Sequence[str], before: Place) -> bytes:
         """The lowest place that any of the words reaches; only the longest ones are asked about."""
-        longest = sorted(words, key=len, reverse=True)[:SEARCH_WORDS_MAX]
+        longest = sorted(words, key=len, reverse=True)[: self._limits.search_words_max]
         return min(await asyncio.gather(*(self._last_candidate(word, before) for word in longest)))
 
     async def _last_candidate(self, word: str, before: Place) -> bytes:
@@ -146,7 +153,7 @@ class PostStore:
             {"words": word, "place": {"$lt": packed(before)}},
             fields={"_id": 0, "place": 1},
             sort=NEWEST_FIRST,
-            skip=SEARCH_CANDIDATES_MAX - 1,
+            skip=self._limits.search_candidates_max - 1,
             limit=1,
         )
         return _place_of(last[0]) if last else b""
@@ -159,7 +166,7 @@ class PostStore:
         Authors are asked for in groups; what the first groups give is the floor of the next.
         """
         authors = list(dict.fromkeys(author_ids))
-        at_once = AUTHORS_PER_QUERY * QUERIES_AT_ONCE
+        at_once = self._limits.authors_per_query * self._limits.queries_at_once
         newest: list[Document] = []
         for start in range(0, len(authors), at_once):
             floor = newest[-1]["place"] if len(newest) == limit else b""
@@ -172,7 +179,7 @@ class PostStore:
                         sort=NEWEST_FIRST,
                         limit=limit,
                     )
-                    for group in _groups(authors[start : start + at_once])
+                    for group in self._groups(authors[start : start + at_once])
                 )
             )
             for group in groups:
@@ -180,6 +187,10 @@ class PostStore:
             newest.sort(key=_place_of, reverse=True)
             del newest[limit:]
         return [_to_reference(document) for document in newest]
+
+    def _groups(self, authors: Sequence[UUID]) -> Iterator[Sequence[UUID]]:
+        size = self._limits.authors_per_query
+        return (authors[start : start + size] for start in range(0, len(authors), size))
 
     async def shared_by(self, viewer_id: UserId, post_ids: Iterable[UUID]) -> set[UUID]:
         """Which of the posts the viewer has shared."""
@@ -224,11 +235,6 @@ def document_of(post: Post) -> Document:
 
 def to_mentions(document: Document) -> tuple[Mention, ...]:
     return tuple(Mention(**mention) for mention in document.get("mentions", ()))
-
-
-def _groups(authors: Sequence[UUID]) -> list[Sequence[UUID]]:
-    starts = range(0, len(authors), AUTHORS_PER_QUERY)
-    return [authors[start : start + AUTHORS_PER_QUERY] for start in starts]
 
 
 def _place_of(document: Document) -> bytes:

@@ -5,12 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from content_svc import clients
 from devstack import mongo, postgres, valkey
 from devstack.errors import StackError
 from devstack.servers import raise_open_files
 from tests.ending import DEADLINE_S, RUN
-from tests.stacks.content_stack import ContentStack, open_content_stack
+from tests.stacks.content_stack import PATIENT, ContentStack, open_content_stack
 from tests.stacks.databases import own_database
 from tests.stacks.feed_stack import FeedStack, open_feed_stack
 from tests.stacks.gateway_stack import GatewayStack, open_gateway_stack
@@ -81,10 +80,8 @@ async def content_stack(
     mongodb_url: str, user_stack: UserStack, keys_folder: Path
 ) -> AsyncIterator[ContentStack]:
     """Beside the user_svc of the same file, for which it waits as long as a busy machine takes."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(clients, "PAGE_TIMEOUT_S", clients.ANSWER_TIMEOUT_S)
-        async with open_content_stack(mongodb_url, user_stack, keys_folder) as stack:
-            yield stack
+    async with open_content_stack(mongodb_url, user_stack, keys_folder, limits=PATIENT) as stack:
+        yield stack
 
 
 @pytest.fixture(scope="module")

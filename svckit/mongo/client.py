@@ -66,6 +66,15 @@ class MongoSettings:
     call_timeout_s: float = 2.0
     transaction_timeout_s: float = 5.0  # all attempts together
 
+    @property
+    def transaction_over_s(self) -> float:
+        """So long after its begin a transaction is committed, or never will be.
+
+        A commit under way is not cut off with its caller, and the driver tries it twice.
+        """
+        commit_s = self.selection_timeout_s + CONNECT_TIMEOUT_S + self.call_timeout_s
+        return self.transaction_timeout_s + 2 * commit_s
+
 
 class Collection:
     """What a store may do with a collection, inside a transaction or outside."""
@@ -347,7 +356,9 @@ class Mongo:
 
 
 @asynccontextmanager
-async def open_mongo(settings: MongoSettings) -> AsyncGenerator[Mongo]:
+async def open_mongo(
+    settings: MongoSettings, mongo_type: type[Mongo] = Mongo
+) -> AsyncGenerator[Mongo]:
     """The client, for as long as the block lasts; opening does not connect.
 
     A client that met a server before its replica set was initiated believes that it has no
@@ -366,7 +377,7 @@ async def open_mongo(settings: MongoSettings) -> AsyncGenerator[Mongo]:
         uuidRepresentation="standard",
         tz_aware=True,
     )
-    mongo = Mongo(client, settings)
+    mongo = mongo_type(client, settings)
     try:
         yield mongo
     finally:

@@ -13,7 +13,7 @@ from newsfeed.user.v1.user_service_pb2_grpc import AuthServiceStub
 
 from svckit.auth.keys import JwkSet, StaticKeys
 from svckit.auth.remote_keys import RemoteKeys
-from svckit.auth.revocations import Revocation, Revocations
+from svckit.auth.revocations import Revocation, Revocations, RevocationSettings
 from svckit.auth.tokens import TokenVerifier
 from svckit.rpc.client import ServiceChannel
 from svckit.times import timestamp
@@ -24,10 +24,15 @@ USER_SVC = "user_svc"
 class Identity:
     """`verifier` is for the server; it knows nobody until the `background` tasks run."""
 
-    def __init__(self, user_svc: ServiceChannel, service_keys_file: Path) -> None:
+    def __init__(
+        self,
+        user_svc: ServiceChannel,
+        service_keys_file: Path,
+        revocations: RevocationSettings | None = None,
+    ) -> None:
         self._auth = user_svc.stub(AuthServiceStub)
         self._keys = RemoteKeys(self._fetch_keys, USER_SVC)
-        self.revocations = Revocations(self._fetch_revocations)
+        self.revocations = Revocations(self._fetch_revocations, settings=revocations)
         self.verifier = TokenVerifier(self._keys, StaticKeys(service_keys_file), self.revocations)
 
     def background(self) -> list[Coroutine[None, None, None]]:

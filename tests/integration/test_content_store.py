@@ -8,7 +8,6 @@ from dataclasses import replace
 
 import pytest
 
-from content_svc import store
 from content_svc.model import (
     NEWEST,
     DeletedPost,
@@ -23,6 +22,7 @@ from content_svc.model import (
     PostReference,
     UserId,
 )
+from content_svc.store import PostStore, StoreLimits
 from content_svc.texts import words_in
 from svckit.mongo.changes import Change
 from svckit.mongo.outbox import OUTBOX, MongoOutbox
@@ -214,10 +214,9 @@ async def test_lists_are_whole_and_in_order_whatever_the_page_size(stores: Store
 
 
 async def test_references_of_many_authors_are_those_of_brute_force(
-    stores: Stores, monkeypatch: pytest.MonkeyPatch
+    stores: Stores,
 ) -> None:
-    monkeypatch.setattr(store, "AUTHORS_PER_QUERY", 7)
-    monkeypatch.setattr(store, "QUERIES_AT_ONCE", 2)
+    store = PostStore(stores.mongo, StoreLimits(authors_per_query=7, queries_at_once=2))
     dice = random.Random(2)
     authors = [UserId(uuid.uuid4()) for _ in range(40)]
     original = post_of(EVE)
@@ -234,12 +233,12 @@ async def test_references_of_many_authors_are_those_of_brute_force(
                 )
                 for each in newest_first(below)[:limit]
             ]
-            assert await stores.posts.references(asked, before, limit) == expected
-    assert await stores.posts.references([], NEWEST, 10) == []
+            assert await store.references(asked, before, limit) == expected
+    assert await store.references([], NEWEST, 10) == []
 
 
 async def test_search_finds_posts_with_all_words_in_bounded_steps(
-    stores: Stores, monkeypatch: pytest.MonkeyPatch
+    stores: Stores,
 ) -> None:
     dice = random.Random(3)
     vocabulary = ["Straße", "hello", "你好", ".*", "$gt", "\uff37\uff29\uff24\uff25", "b"]
@@ -249,27 +248,27 @@ async def test_search_finds_posts_with_all_words_in_bounded_steps(
     ]
     await stores.add(*posts)
     for candidates_max in (5, 2_000):
-        monkeypatch.setattr(store, "SEARCH_CANDIDATES_MAX", candidates_max)
+        store = PostStore(stores.mongo, StoreLimits(search_candidates_max=candidates_max))
         for query in ("STRASSE", "好 hello", "wide b", "gt b", "absent hello"):
             words = words_in(query)
             found: list[Post] = []
             before: Place | None = NEWEST
             while before is not None:
-                page, before = await stores.posts.search(words, before, 4)
+                page, before = await store.search(words, before, 4)
                 found += page
             expected = [post for post in posts if set(words) <= set(words_in(post.content))]
             assert found == newest_first(expected), query
 
 
 async def test_a_search_goes_as_deep_as_its_rarest_word_allows(
-    stores: Stores, monkeypatch: pytest.MonkeyPatch
+    stores: Stores,
 ) -> None:
-    monkeypatch.setattr(store, "SEARCH_CANDIDATES_MAX", 5)
+    store = PostStore(stores.mongo, StoreLimits(search_candidates_max=5))
     posts = [post_of(content="commonplace too", time_ms=NOW_MS + number) for number in range(30)]
     oldest = post_of(content="commonplace too zq", time_ms=NOW_MS - 1)
     await stores.add(oldest, *posts)
-    assert await stores.posts.search(["commonplace", "too", "zq"], NEWEST, 20) == ([oldest], None)
-    found, before = await stores.posts.search(["commonplace", "too"], NEWEST, 20)
+    assert await store.search(["commonplace", "too", "zq"], NEWEST, 20) == ([oldest], None)
+    found, before = await store.search(["commonplace", "too"], NEWEST, 20)
     assert found == newest_first(posts)[:5]
     assert before == place(found[-1])
 

@@ -2,18 +2,30 @@
 
 import asyncio
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from newsfeed.content.v1 import content_service_pb2 as pb
 from newsfeed.events.v1 import events_pb2
 
-from content_svc import maintenance, metrics
+from content_svc import metrics
+from content_svc.maintenance import MaintenanceLimits
 from svckit.events.bus import Fence, Undecodable
-from svckit.mongo.changes import Change
-from tests.stacks.content_stack import LONG_MS, Author, ContentStack, bus_event, packed
+from tests.stacks.content_stack import (
+    LONG_MS,
+    PATIENT,
+    Author,
+    ContentStack,
+    bus_event,
+    open_content_stack,
+    packed,
+)
+from tests.stacks.user_stack import UserStack
+from tests.troubles.mongo import nothing
 
+A_DELETION_AND_A_LIKE_MS = 20_000  # each with its time, and a commit that is tried twice
 WHOLE = pb.PostMetadata(
     tags=["given"],
     location=pb.Location(latitude=1.5, longitude=-2.5, name="here"),
@@ -97,21 +109,18 @@ async def test_names_are_read_from_the_text(content_stack: ContentStack) -> None
 
 
 async def test_an_edit_of_the_rest_keeps_the_names_of_an_edit_meanwhile(
-    content_stack: ContentStack, monkeypatch: pytest.MonkeyPatch
+    content_stack: ContentStack,
 ) -> None:
     author, ada, bob = [await content_stack.sign_up(name) for name in ("me", "ada", "bob")]
     post = await author.publish(f"@{ada.person.user.username}")
-    changes = content_stack.app.posts._changes
-    run = changes.run
+    mongo = content_stack.mongo
 
-    async def after_another(work: Callable[[Change], Awaitable[object]]) -> object:
-        patch.undo()
+    async def another_edit() -> None:
+        mongo.before_change = nothing
         await author.edit(post, content=f"@{bob.person.user.username}")
-        return await run(work)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(changes, "run", after_another)
-        edited = await author.edit(post, metadata=pb.PostMetadata(tags=["new"]))
+    mongo.before_change = another_edit
+    edited = await author.edit(post, metadata=pb.PostMetadata(tags=["new"]))
     assert edited.metadata.tags == ["new"]
     assert [each.user_id for each in edited.mentions] == [bob.user_id]
 
@@ -240,7 +249,14 @@ async def test_what_comes_after_a_purge_began_goes_with_its_end(
     comments = await content_stack.documents("comments")
     [late] = [each for each in comments if each["post_id"] == uuid.UUID(post.post_id)]
     await author.delete(post)
-    await content_stack.app.maintenance.purge()
+    while await content_stack.app.maintenance.purge():
+        pass
+    [purge] = [
+        each
+        for each in await content_stack.documents("purges")
+        if each["_id"] == uuid.UUID(post.post_id)
+    ]
+    assert purge["due_ms"] > purge["since_ms"] + A_DELETION_AND_A_LIKE_MS
     await content_stack.app.mongo.collection("comments").insert(late)
     await content_stack.purge()
     assert await left(content_stack, "comments", "post_id", post.post_id) == 0
@@ -294,66 +310,71 @@ class Interrupted(Exception):
     pass
 
 
-async def test_a_purge_that_was_cut_off_is_gone_on_with(
-    content_stack: ContentStack, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_purge_that_was_cut_off_is_gone_on_with(content_stack: ContentStack) -> None:
     """Wherever it is cut off: each round gets one transaction further than the last."""
     person, post = await busy_person(content_stack)
     await content_stack.tell_of_deletion(person)
-    changes = content_stack.app.maintenance._changes
-    run, allowed, rounds = changes.run, 0, 0
+    allowed = rounds = 0
 
-    async def cut_off(work: object) -> object:
+    async def cut_off() -> None:
         nonlocal allowed
         allowed -= 1
         if allowed < 0:
             raise Interrupted
-        return await run(work)  # type: ignore[arg-type]
 
     async with content_stack.emitted() as emitted:
-        with monkeypatch.context() as patch:
-            patch.setattr(changes, "run", cut_off)
-            while await content_stack.documents("purges"):
-                allowed, rounds = 1, rounds + 1
-                content_stack.clock.ahead_ms += LONG_MS
-                await content_stack.app.maintenance.purge()
+        content_stack.mongo.before_change = cut_off
+        while await content_stack.documents("purges"):
+            allowed, rounds = 1, rounds + 1
+            content_stack.clock.ahead_ms += LONG_MS
+            await content_stack.app.maintenance.purge()
+        content_stack.mongo.before_change = nothing
     assert rounds >= 8
     assert len(emitted) == 8
     await check_forgotten(content_stack, person, post)
 
 
-async def test_a_purge_that_fails_or_is_long_holds_up_no_other(
-    content_stack: ContentStack, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+async def slow_purger(
+    mongodb_url: str, user_stack: UserStack, keys_folder: Path
+) -> AsyncIterator[ContentStack]:
+    """Does a step of one purge a turn, and little in a step."""
+    slow = MaintenanceLimits(purges_at_once=1, batch=2, failed_pause_ms=LONG_MS)
+    limits = replace(PATIENT, maintenance=slow)
+    async with open_content_stack(mongodb_url, user_stack, keys_folder, limits=limits) as stack:
+        yield stack
+
+
+async def test_a_purge_that_fails_or_is_long_holds_up_no_other(slow_purger: ContentStack) -> None:
     """The one that fails is tried again later."""
-    broken, busy, other, stays = [await content_stack.sign_up() for _ in range(4)]
+    stack = slow_purger
+    broken, busy, other, stays = [await stack.sign_up() for _ in range(4)]
     for author in (*[busy] * 5, other):
         await author.publish("goes")
     comment = await broken.comment(await stays.publish("stays"))
     comment_id = uuid.UUID(comment.comment_id)
-    comments = content_stack.app.mongo.collection("comments")
+    comments = stack.app.mongo.collection("comments")
     document = await comments.find_one({"_id": comment_id})
     assert document
     await comments.replace({"_id": comment_id}, {**document, "place": b"nowhere"})
     for author in (broken, busy, other):
-        await content_stack.tell_of_deletion(author)
+        await stack.tell_of_deletion(author)
     failures = metrics.PURGES_FAILED.labels("user")
     before = failures._value.get()
 
-    monkeypatch.setattr(maintenance, "BATCH", 2)
-    with monkeypatch.context() as patch:
-        patch.setattr(maintenance, "PURGES_AT_ONCE", 1)
-        for _ in range(3):
-            await content_stack.app.maintenance.purge()
-    assert len(await content_stack.references(busy)) == 3
-    assert await content_stack.references(other) == []
-    for left_of_busy in (1, 0):
-        await content_stack.app.maintenance.purge()
-        assert len(await content_stack.references(busy)) == left_of_busy
+    for _ in range(3):
+        await stack.app.maintenance.purge()
+    assert len(await stack.references(busy)) == 3
+    assert await stack.references(other) == []
+    left_of_busy = [3]
+    for _ in range(12):  # purges of the deleted posts have their turns between
+        await stack.app.maintenance.purge()
+        left_of_busy.append(len(await stack.references(busy)))
+    assert [*dict.fromkeys(left_of_busy)] == [3, 1, 0]
     assert failures._value.get() == before + 1
 
     await comments.replace({"_id": comment_id}, document)
-    await content_stack.purge()
+    await stack.purge()
     assert await comments.find({"_id": comment_id, "content": "so true"}) == []
 
 

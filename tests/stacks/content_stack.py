@@ -9,7 +9,7 @@ import asyncio
 import hashlib
 import time
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -23,7 +23,8 @@ from newsfeed.content.v1.content_service_pb2_grpc import ContentServiceStub
 from newsfeed.events.v1 import events_pb2
 from newsfeed.user.v1 import user_service_pb2 as user_pb
 
-from content_svc.app import App, open_app, servicers
+from content_svc.app import App, Limits, duties, open_app
+from content_svc.clients import PeopleLimits
 from content_svc.settings import Settings
 from svckit.auth.keys import SigningKeys
 from svckit.auth.revocations import Revocations
@@ -31,10 +32,9 @@ from svckit.auth.tokens import ServiceTokenSource
 from svckit.events.bus import BusEvent, Fence, Position
 from svckit.events.engine import open_publisher
 from svckit.rpc.client import ServiceChannel
-from svckit.rpc.identity import Identity
-from svckit.rpc.server import Server
 from svckit.settings import load
-from tests.stacks.user_stack import SERVICE, Person, SignedChannel, UserStack, in_background
+from tests.stacks.user_stack import SERVICE, Person, SignedChannel, UserStack
+from tests.troubles.mongo import TroubledMongo
 
 if TYPE_CHECKING:
     from newsfeed.content.v1.content_service_pb2_grpc import ContentServiceAsyncStub
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 CDN = "https://cdn.example.com/media"
 # Longer than a purge is looked after.
 LONG_MS = 60_000
+PATIENT = Limits(people=PeopleLimits(page_timeout_s=PeopleLimits().answer_timeout_s))
 
 
 @dataclass
@@ -105,8 +106,16 @@ class ContentStack:
     people: UserStack
     address: str
     channel: grpc.aio.Channel
-    revocations: Revocations
     clock: Clock
+
+    @property
+    def revocations(self) -> Revocations:
+        return self.app.identity.revocations
+
+    @property
+    def mongo(self) -> TroubledMongo:
+        assert isinstance(self.app.mongo, TroubledMongo)
+        return self.app.mongo
 
     @property
     def nobody(self) -> "ContentServiceAsyncStub":
@@ -199,7 +208,12 @@ def bus_event(event: events_pb2.Event, kind: str) -> BusEvent:
 
 @asynccontextmanager
 async def open_content_stack(
-    mongodb_url: str, people: UserStack, folder: Path, cdn: str = CDN
+    mongodb_url: str,
+    people: UserStack,
+    folder: Path,
+    cdn: str = CDN,
+    limits: Limits | None = None,
+    age_clock_s: Callable[[], float] = time.monotonic,
 ) -> AsyncIterator[ContentStack]:
     """On a database of its own; `folder` is the one in which the keys of `people` are."""
     own_keys_file = folder / f"{SERVICE}.json"
@@ -220,20 +234,12 @@ async def open_content_stack(
     async with (
         ServiceChannel(people.address, token) as user_svc,
         open_publisher(settings.bus) as publisher,
-        open_app(settings, user_svc, publisher, clock) as app,
+        open_app(settings, user_svc, publisher, limits, clock, age_clock_s, TroubledMongo) as app,
+        duties(app, settings, "api").served(settings.server, 0) as server,
+        grpc.aio.insecure_channel(address := f"127.0.0.1:{server.port}") as channel,
     ):
-        identity = Identity(user_svc, settings.service_keys_file)
-        keys, revocations = identity.background()
-        services = servicers(app, settings)
-        async with (
-            Server(settings.server, 0, identity.verifier, services, [app.mongo.ping]) as server,
-            in_background(keys),
-            in_background(revocations),
-            in_background(server.watch_health()),
-            grpc.aio.insecure_channel(address := f"127.0.0.1:{server.port}") as channel,
-        ):
-            yield ContentStack(app, people, address, channel, identity.revocations, clock)
-            await app.mongo.command({"dropDatabase": 1})
+        yield ContentStack(app, people, address, channel, clock)
+        await app.mongo.command({"dropDatabase": 1})
 
 
 def _checked_event(record: dict[str, Any]) -> events_pb2.Event:

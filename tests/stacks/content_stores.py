@@ -22,7 +22,7 @@ from content_svc.model import (
     UserId,
 )
 from content_svc.purge_store import PurgeStore
-from content_svc.store import PostStore
+from content_svc.store import PostStore, StoreLimits
 from content_svc.texts import all_tags
 from svckit.events.outbox import OutboxRecord
 from svckit.mongo.changes import Changes
@@ -79,7 +79,7 @@ async def open_stores(mongodb_url: str) -> AsyncIterator[Stores]:
         yield Stores(
             mongo,
             Changes(mongo, lambda: commits.append(None)),
-            PostStore(mongo),
+            PostStore(mongo, StoreLimits()),
             CommentStore(mongo),
             LikeStore(mongo),
             PurgeStore(mongo),

@@ -6,7 +6,7 @@ from uuid import UUID
 import pytest
 from newsfeed.user.v1 import user_service_pb2 as pb
 
-from content_svc.clients import People
+from content_svc.clients import People, PeopleLimits
 from content_svc.model import UserId
 from svckit.errors import Unavailable
 from svckit.ids import pack_ids, unpack_ids
@@ -54,10 +54,12 @@ class UserSvc:
 
 
 class Rig:
-    def __init__(self, last_known: LastKnownSettings | None = None) -> None:
+    def __init__(self, limits: PeopleLimits | None = None) -> None:
         self.now_s = 0.0
         self.user_svc = UserSvc()
-        self.people = People(cast("Any", self.user_svc), lambda: self.now_s, last_known)
+        self.people = People(
+            cast("Any", self.user_svc), lambda: self.now_s, limits or PeopleLimits()
+        )
 
     async def hidden(self, viewer_id: UserId = VIEWER) -> set[UUID]:
         return await self.people.viewer(viewer_id).hidden([VIEWER, FRIEND, FOE, GONE])
@@ -131,7 +133,7 @@ async def test_too_many_to_be_told_are_not_known(rig: Rig) -> None:
 async def test_memory_is_bounded_and_forgets_who_was_not_seen_longest(
     bounds: LastKnownSettings,
 ) -> None:
-    rig = Rig(bounds)
+    rig = Rig(PeopleLimits(last_known=bounds))
     readers = [UserId(UUID(int=number)) for number in range(10, 15)]
     for reader in (*readers[:3], readers[0], *readers[3:]):
         await rig.hidden(reader)

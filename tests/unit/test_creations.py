@@ -6,13 +6,14 @@ from uuid import uuid4
 
 import pytest
 
-from content_svc.creations import TOGETHER_MAX, Creations
+from content_svc.creations import CreationLimits, Creations
 from content_svc.model import Post, PostId, PostIdTaken, UserId
 from svckit.errors import Unavailable
 from svckit.events.outbox import OutboxRecord
 
 AUTHOR_ID = UserId(uuid4())
 BAD, TAKEN = "bad", "taken"
+TOGETHER = 7
 
 
 class Attempt:
@@ -61,15 +62,15 @@ def event_of(post: Post) -> OutboxRecord:
 
 
 async def create(database: Database, posts: Sequence[Post]) -> list[BaseException | None]:
-    creations = Creations(database, database)  # type: ignore[arg-type]
+    creations = Creations(database, database, CreationLimits(TOGETHER))  # type: ignore[arg-type]
     return await asyncio.gather(
         *(creations.create(each, [event_of(each)]) for each in posts), return_exceptions=True
     )
 
 
 async def test_posts_of_one_moment_share_a_transaction() -> None:
-    database, posts = Database(), [post() for _ in range(TOGETHER_MAX)]
-    assert await create(database, posts) == [None] * TOGETHER_MAX
+    database, posts = Database(), [post() for _ in range(TOGETHER)]
+    assert await create(database, posts) == [None] * TOGETHER
     assert database.attempts == 1
     assert database.committed[0].posts == posts
     assert database.committed[0].events == [event_of(each) for each in posts]
@@ -77,8 +78,8 @@ async def test_posts_of_one_moment_share_a_transaction() -> None:
 
 async def test_a_transaction_is_bounded() -> None:
     database = Database()
-    await create(database, [post() for _ in range(TOGETHER_MAX * 3)])
-    assert max(len(attempt.posts) for attempt in database.committed) == TOGETHER_MAX
+    await create(database, [post() for _ in range(TOGETHER * 3)])
+    assert max(len(attempt.posts) for attempt in database.committed) == TOGETHER
 
 
 @pytest.mark.parametrize(("content", "error"), [(TAKEN, PostIdTaken), (BAD, ValueError)])

@@ -85,7 +85,10 @@ async def open_system(stores: Stores, folder: Path) -> AsyncIterator[System]:
         patch = stack.enter_context(pytest.MonkeyPatch.context())
         patch.setattr(user_model, "STREAM_CHUNK_IDS", 3)
         people = await enter(open_user_stack(stores.postgres_dsn, folder))
-        contents = await enter(open_content_stack(stores.mongodb_url, people, folder))
+        age_clock = AgeClock()
+        contents = await enter(
+            open_content_stack(stores.mongodb_url, people, folder, age_clock_s=age_clock)
+        )
         own_keys_file = folder / f"{SERVICE}.json"
         settings = load(
             Settings,
@@ -100,8 +103,6 @@ async def open_system(stores: Stores, folder: Path) -> AsyncIterator[System]:
         token = ServiceTokenSource(SigningKeys(own_keys_file), SERVICE).token
         user_svc = await enter(ServiceChannel(people.address, token))
         content_svc = await enter(ServiceChannel(contents.address, token))
-        age_clock = AgeClock()
-        contents.app.posts._cache._clock_s = age_clock
         slowness = Slowness()
         make_redis = partial(SteppedRedis, steps=[slowness.wait])
         app = await enter(open_app(settings, user_svc, content_svc, SMALL, age_clock, make_redis))

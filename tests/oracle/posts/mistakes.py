@@ -112,25 +112,25 @@ MISTAKES = (
     _mistake(
         "the purge forgets likes",
         "content_svc/maintenance.py",
-        "comments + await self._likes.purge_post(post_id, BATCH)",
+        "comments + await self._likes.purge_post(post_id, self._limits.batch)",
         "comments",
     ),
     _mistake(
         "the purge forgets comments",
         "content_svc/maintenance.py",
-        "comments = await self._comments.purge_post(post_id, BATCH)",
+        "comments = await self._comments.purge_post(post_id, self._limits.batch)",
         "comments = 0",
     ),
     _mistake(
         "the purge forgets shares",
         "content_svc/maintenance.py",
-        "shares = await self._post_store.shares_of(post_id, BATCH)",
+        "shares = await self._post_store.shares_of(post_id, self._limits.batch)",
         "shares: list[Post] = []",
     ),
     _mistake(
         "the purge forgets the comments of who has left",
         "content_svc/maintenance.py",
-        "comments = await self._comments.made_by(user_id, BATCH)",
+        "comments = await self._comments.made_by(user_id, self._limits.batch)",
         "comments: list[Comment] = []",
     ),
     _mistake(

@@ -12,11 +12,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID
 
-import pytest
 from newsfeed.events.v1 import events_pb2
 from redis.asyncio import Redis
 
-from content_svc import clients
 from content_svc.consumer import GROUP, PeopleEvents
 from svckit.errors import DomainError, Unavailable
 from svckit.events.bus import BusEvent, Fence, Handler
@@ -26,12 +24,11 @@ from svckit.events.outbox import OutboxSource
 from svckit.events.redis.consumer import RedisConsumer
 from svckit.events.relay import Relay, RelaySettings
 from svckit.events.settings import BusSettings
-from svckit.mongo.client import Transaction
 from svckit.mongo.outbox import MongoOutbox
 from svckit.settings import Secret
 from tests.oracle.shared.workers import ASK_AGAIN_S, HASTY, HASTY_STREAMS
 from tests.polling import until
-from tests.stacks.content_stack import ContentStack, open_content_stack
+from tests.stacks.content_stack import PATIENT, ContentStack, open_content_stack
 from tests.stacks.feed_stack import AgeClock
 from tests.stacks.user_stack import in_background, open_user_stack
 from tests.troubles.own_store import OwnStore, own_mongod
@@ -187,6 +184,16 @@ class System:
                 await process.stop()
 
 
+def _dawdler(dice: random.Random) -> Callable[[], Awaitable[None]]:
+    """Some calls take long to come back, so that others overtake them."""
+
+    async def dawdle() -> None:
+        if dice.random() < SLOW_SHARE:
+            await asyncio.sleep(dice.uniform(0, SLOW_S_MAX))
+
+    return dawdle
+
+
 async def _relay(outbox: OutboxSource[Any], bus: BusSettings) -> None:
     async with open_publisher(bus) as publisher:
         await Relay(outbox, publisher, HASTY_RELAY).run()
@@ -199,16 +206,13 @@ async def open_system(postgres_dsn: str, bus_url: str, folder: Path) -> AsyncIte
     bus = BusSettings(redis_url=Secret(bus_url), partitions=PARTITIONS)
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
-        patch = stack.enter_context(pytest.MonkeyPatch.context())
-        patch.setattr(clients, "PAGE_TIMEOUT_S", clients.ANSWER_TIMEOUT_S)  # a busy machine
-        dice = random.Random(1)
-        for name in ("step", "commit"):
-            patch.setattr(Transaction, name, _slowed(getattr(Transaction, name), dice))
+        age_clock = AgeClock()
         mongod = await enter(own_mongod(folder))
         people = await enter(open_user_stack(postgres_dsn, keys))
-        contents = await enter(open_content_stack(mongod.url, people, keys))
-        cache, age_clock = contents.app.posts._cache, AgeClock()
-        cache._read, cache._clock_s = _slowed(cache._read, dice), age_clock
+        contents = await enter(
+            open_content_stack(mongod.url, people, keys, limits=PATIENT, age_clock_s=age_clock)
+        )
+        contents.mongo.after_call = _dawdler(random.Random(1))
         await enter(in_background(_relay(people.app.relay._outbox, bus)))
         system = System(
             contents=contents,
@@ -224,15 +228,3 @@ async def open_system(postgres_dsn: str, bus_url: str, folder: Path) -> AsyncIte
             yield system
         finally:
             await system.stop()
-
-
-def _slowed(call: Callable[..., Awaitable[T]], dice: random.Random) -> Callable[..., Awaitable[T]]:
-    """Some calls take long to come back, so that others overtake them."""
-
-    async def slow(*args: object, **options: object) -> T:
-        result = await call(*args, **options)
-        if dice.random() < SLOW_SHARE:
-            await asyncio.sleep(dice.uniform(0, SLOW_S_MAX))
-        return result
-
-    return slow
