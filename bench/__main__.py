@@ -1,7 +1,4 @@
-"""Takes the measures: a table on the terminal, and all values in bench/results.json.
-
-    python -m bench [--quick] [follow get stream login posts relay consume age fanout feed
-                               celebrity json gateway live]
+"""Takes the measures: a table on the terminal, and a line for each in bench/results.json.
 
 Makes a PostgreSQL of its own (one that syncs to disk) with people and edges in it, and runs the
 real programs beside it, with the other stores that they need. Nothing is left behind but the
@@ -13,9 +10,10 @@ import asyncio
 import json
 import os
 import platform
+import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -36,24 +34,25 @@ from devstack.dataset import FULL, load, progress_bar
 from devstack.rig import Rig, durable, rig_folder
 from svckit.postgres.client import connect
 
-MEASURES: Mapping[str, Callable[[Site], Awaitable[list[Measure]]]] = {
-    "follow": follow_at_once,
-    "get": get_user,
-    "stream": stream_follower_ids,
-    "login": log_in,
-    "posts": publish_and_read,
-    "relay": relay_events,
-    "consume": consume_events,
-    "age": age_of_events,
-    "fanout": fan_out,
-    "feed": read_feeds,
-    "celebrity": celebrate,
-    "json": write_and_read_json,
-    "gateway": serve_feeds,
-    "live": watch,
+MEASURES: Mapping[str, tuple[Callable[[Site], Awaitable[list[Measure]]], str]] = {
+    "follow": (follow_at_once, "everybody follows the same person at once"),
+    "get": (get_user, "GetUser against an rpc that does nothing"),
+    "stream": (stream_follower_ids, "the stream of all followers of one person"),
+    "login": (log_in, "what a log-in gives away, and what 50 at once do to all others"),
+    "posts": (publish_and_read, "posts published, read in batches, found by their authors"),
+    "relay": (relay_events, "from the outbox onto the bus"),
+    "consume": (consume_events, "from the bus into a handler"),
+    "age": (age_of_events, "how old an event is when its handler has it"),
+    "fanout": (fan_out, "posts put into full windows"),
+    "feed": (read_feeds, "home feeds read warm, cold and far down"),
+    "celebrity": (celebrate, "authors with a million followers, with 9,999 and with few"),
+    "json": (write_and_read_json, "the gateway's JSON against json_format's"),
+    "gateway": (serve_feeds, "a page through the gateway; then three times too many"),
+    "live": (watch, "a thousand live streams at once"),
 }
 QUICK = replace(FULL, follows=200_000, blocks=1_000, mutes=1_000, sessions=10_000)
 RESULTS = Path(__file__).parent / "results.json"
+COMMIT_DIGITS = 10
 
 
 async def take(names: Sequence[str], *, quick: bool) -> list[Measure]:
@@ -66,7 +65,7 @@ async def take(names: Sequence[str], *, quick: bool) -> list[Measure]:
             measures = []
             for name in names:
                 print(f"{name} ...", file=sys.stderr)
-                taken = await MEASURES[name](site)
+                taken = await MEASURES[name][0](site)
                 save(taken)
                 measures += taken
             await session.close()
@@ -87,22 +86,35 @@ def save(measures: Sequence[Measure]) -> None:
     """Each with when and how it was taken; those not taken this time stay as they were."""
     kept = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else []
     taken = {
-        "time": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": " ".join(["python -m bench", *sys.argv[1:]]),
         "machine": f"{os.cpu_count()} x {platform.machine()}, {platform.system()}"
         f" {platform.release()}, Python {platform.python_version()}",
+        "command": " ".join(["python -m bench", *sys.argv[1:]]),
+        "commit": commit(),
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    by_name = {each["name"]: each for each in kept}
-    for each in measures:
-        told = {"median": each.median, "bar": each.bar, "passed": each.passed}
-        by_name[each.name] = asdict(each) | told | taken
-    RESULTS.write_text(json.dumps(list(by_name.values()), indent=1), encoding="utf-8")
+    records = {each["name"]: each for each in kept}
+    records |= {each.name: {**each.record(), **taken} for each in measures}
+    # A line for each: what was taken again is what differs.
+    lines = ",\n".join(json.dumps(each) for each in records.values())
+    RESULTS.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
+
+
+def commit() -> str:
+    """The one that was measured; it ends in "-dirty" if there were changes."""
+    command = ("git", "describe", "--always", "--dirty", "--exclude=*", f"--abbrev={COMMIT_DIGITS}")
+    done = subprocess.run(command, cwd=RESULTS.parent, capture_output=True, text=True, check=False)
+    return done.stdout.strip()
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m bench",
+        description=__doc__,
+        epilog="measures:\n" + "\n".join(f"  {k:<12}{about}" for k, (_, about) in MEASURES.items()),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--quick", action="store_true", help="under 3 minutes, less precise")
-    parser.add_argument("names", nargs="*", metavar="name", help=", ".join(MEASURES))
+    parser.add_argument("names", nargs="*", metavar="MEASURE", help="these alone (all)")
     parsed = parser.parse_args()
     if unknown := set(parsed.names) - set(MEASURES):
         parser.error(f"no such measure: {', '.join(sorted(unknown))}")

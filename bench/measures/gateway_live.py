@@ -4,7 +4,6 @@ The readers are in this process, which has nothing else to do. They follow the o
 """
 
 import asyncio
-import resource
 import statistics
 import time
 from collections.abc import Sequence
@@ -30,7 +29,6 @@ LIVE = "/v1/feed/live"
 STREAMS = 1_000
 FIRST_STREAMS = 50  # for these, what all of them share is made
 OPENED_AT_ONCE = 50  # fewer than the gateway lets in at once
-OPEN_FILES = 8192
 GIVE_UP_S = 10.0
 KIB = 1024
 
@@ -68,7 +66,6 @@ class Stream(asyncio.Protocol):
 
 
 async def watch(site: Site) -> list[Measure]:
-    _allow_open_files()
     async with (
         set_up(site, STREAMS) as stage,
         grpc.aio.insecure_channel(stage.programs[CONTENT_SVC].address) as channel,
@@ -128,10 +125,3 @@ async def _delays_s(
 
 def _resident_kib(program: Running) -> float:
     return float(program.process.memory_info().rss) / KIB
-
-
-def _allow_open_files() -> None:
-    """To this process and those that it starts."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < OPEN_FILES:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (OPEN_FILES, hard))

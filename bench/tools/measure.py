@@ -50,3 +50,18 @@ class Measure:
         if self.at_least is not None:
             return self.median >= self.at_least
         return None if self.at_most is None else self.median <= self.at_most
+
+    def record(self) -> dict[str, str | float]:
+        """What is kept of it; figures as precise as they mean anything."""
+        return {
+            "name": self.name,
+            "unit": self.unit,
+            "median": _rounded(self.median),
+            "lowest": _rounded(min(self.values)),
+            "highest": _rounded(max(self.values)),
+            "bar": self.bar,
+        }
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.5g}")
