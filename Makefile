@@ -6,7 +6,7 @@ bin := .venv/bin
 python := $(bin)/python
 contract := $(wildcard protos/*.py protos/newsfeed/*/v1/*.proto)
 
-.PHONY: help setup up down status logs reset redrive test test-long test-mistakes test-content-mistakes fuzz check lint format bench bench-quick explain
+.PHONY: help setup up down status logs reset redrive test test-unit test-long test-mistakes test-content-mistakes fuzz check lint format bench bench-quick explain
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-21s %s\n", $$1, $$2 }' Makefile
@@ -35,8 +35,11 @@ reset: setup ## stop them and delete the data (YES=1: without a question)
 redrive: setup ## put events that were set aside back on the bus
 	@$(python) -m devstack run svckit.redrive redrive
 
-test: setup ## every test, with stores of its own
-	$(python) -m pytest
+test: setup ## every test, with stores of its own (ONLY=path or part of a name: those alone)
+	$(python) -m pytest $(if $(ONLY),$(if $(wildcard $(firstword $(subst ::, ,$(ONLY)))),'$(ONLY)',-k '$(ONLY)'))
+
+test-unit: setup ## the tests that need no store, in a few seconds
+	$(python) -m pytest tests/unit
 
 test-long: setup ## 40 minutes of looking for a home feed that is not the truth, 40 for a post
 	ORACLE_SECONDS=2400 $(python) -m pytest tests/oracle
@@ -63,8 +66,8 @@ format: setup ## write the format
 	$(bin)/ruff format .
 	$(bin)/ruff check --fix .
 
-bench: setup ## the measures, as a table and as bench/results.json
-	$(python) -m bench
+bench: setup ## the measures, as a table and as bench/results.json (NAMES=words: those alone)
+	$(python) -m bench $(NAMES)
 
 bench-quick: setup ## the same with less data, for a shorter time
 	$(python) -m bench --quick
