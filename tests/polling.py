@@ -4,9 +4,11 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 POLL_S = 0.005
+# A busy machine may be so much later than a claim about seconds says.
+LATE_S = 1.0
 
 
-async def until(condition: Callable[[], bool | Awaitable[bool]], timeout_s: float = 5.0) -> None:
+async def until(condition: Callable[[], bool | Awaitable[bool]], timeout_s: float = 30.0) -> None:
     """Returns once `condition` holds; raises TimeoutError when it never does."""
     async with asyncio.timeout(timeout_s):
         while True:

@@ -20,7 +20,7 @@ from newsfeed.content.v1 import content_service_pb2 as pb
 
 from svckit.health import require_serving
 from svckit.rpc.status import rich_status
-from tests.polling import until
+from tests.polling import LATE_S, until
 from tests.requests.refusals import refusal, refusal_of
 from tests.requests.sensible_content_requests import CONTENT_REQUESTS
 from tests.stacks.content_stack import Author, ContentStack, open_content_stack
@@ -69,7 +69,7 @@ async def site(mongodb_url: str, user_stack: UserStack, keys_folder: Path) -> As
 async def in_time(call: Awaitable[pb.ListPostsByTagResponse]) -> pb.ListPostsByTagResponse:
     started_s = time.perf_counter()
     answer = await call
-    assert time.perf_counter() - started_s <= ANSWERED_S_MAX
+    assert time.perf_counter() - started_s <= ANSWERED_S_MAX + LATE_S
     return answer
 
 
@@ -119,7 +119,7 @@ async def test_the_rest_is_refused_in_time(site: Site, trouble: Trouble) -> None
         for call in calls:
             started_s = time.perf_counter()
             refused = await refusal(call)
-            assert time.perf_counter() - started_s <= ANSWERED_S_MAX
+            assert time.perf_counter() - started_s <= ANSWERED_S_MAX + LATE_S
             assert (refused.says, refused.metadata) == (REFUSED, {"dependency": "user_svc"})
     assert await stack.digest() == before
     await is_well(viewer, tag, [post])
@@ -149,7 +149,7 @@ async def test_without_mongodb_everything_is_refused_soon(site: Site, trouble: T
             details = rich_status(caught.value).details
             assert any(each.Is(error_details_pb2.RetryInfo.DESCRIPTOR) for each in details)
         assert statistics.median(took_s) <= REFUSED_S_MAX
-        assert max(took_s) <= FOUND_OUT_S_MAX
+        assert max(took_s) <= FOUND_OUT_S_MAX + LATE_S
         await until(lambda: is_ready(stack, expected=False))
     await until(lambda: is_ready(stack, expected=True))
     for rpc, data, metadata in calls:

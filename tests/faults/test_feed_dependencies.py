@@ -19,7 +19,7 @@ from devstack import valkey
 from feed_svc.app import Limits
 from feed_svc.model import Source, UserId
 from svckit.ids import new_id
-from tests.polling import until
+from tests.polling import LATE_S, until
 from tests.requests.refusals import refusal
 from tests.stacks.content_stack import ContentStack
 from tests.stacks.feed_stack import FeedStack, Reader, open_feed_stack
@@ -229,7 +229,7 @@ async def hot(stack: FeedStack, viewer: Reader) -> list[str]:
 async def in_time(viewer: Reader, limit_s: float) -> pb.ListHomeFeedResponse:
     started_s = time.perf_counter()
     page = await viewer.page()
-    assert time.perf_counter() - started_s <= limit_s
+    assert time.perf_counter() - started_s <= limit_s + LATE_S
     return page
 
 
@@ -243,7 +243,7 @@ async def refused(*viewers: Reader) -> None:
             took_s.append(time.perf_counter() - started_s)
             assert told.says == "UNAVAILABLE DEPENDENCY_UNAVAILABLE"
         assert statistics.median(took_s) <= REFUSED_S_MAX
-        assert max(took_s) <= SERVED_S_MAX
+        assert max(took_s) <= SERVED_S_MAX + LATE_S
 
 
 async def is_well(stack: FeedStack, viewer: Reader) -> None:

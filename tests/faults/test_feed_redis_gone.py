@@ -18,7 +18,7 @@ from feed_svc.app import Limits
 from feed_svc.clients import Contents, People
 from feed_svc.model import Place, UserId
 from svckit.errors import Unavailable
-from tests.polling import until
+from tests.polling import LATE_S, until
 from tests.stacks.content_stack import ContentStack
 from tests.stacks.feed_events import open_feed_events, post_id
 from tests.stacks.feed_stack import FeedStack, open_feed_stack
@@ -156,9 +156,9 @@ def check(reads: Sequence[Read], gone_s: float) -> None:
     """All are answered, and in time."""
     failed = [each for each in reads if each.page is None]
     assert not failed, [(each.error, each.started_s - gone_s, each.took_s) for each in failed]
-    assert max(each.took_s for each in reads) <= ANSWER_S_MAX
+    assert max(each.took_s for each in reads) <= ANSWER_S_MAX + LATE_S
     later = sorted(each.took_s for each in reads if each.started_s > gone_s + 1)
-    assert later[math.ceil(0.99 * len(later)) - 1] <= ANSWER_S_P99
+    assert later[math.ceil(0.99 * len(later)) - 1] <= ANSWER_S_P99 + LATE_S
 
 
 class FreezingPeople(People):

@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import statistics
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
@@ -14,7 +15,7 @@ from feed_svc.window_store import WindowStore
 from svckit.errors import Unavailable
 from svckit.events.bus import Fence, Fenced
 from svckit.settings import Secret
-from tests.polling import until
+from tests.polling import LATE_S, until
 from tests.stacks.feed_redis import (
     ask_all_nodes,
     at,
@@ -176,11 +177,14 @@ class TestSilence:
             await windows.deliver(fence, at(1), viewer_id)
             server.signal(signal.SIGSTOP)
             timeout_s = redis.limits.request_timeout_s
-            for longest_s in (timeout_s * 4, timeout_s / 2):
+            took_s = []
+            for _ in range(6):
                 asked_at_s = loop.time()
                 with pytest.raises(Unavailable):
                     await windows.floor(viewer_id)
-                assert loop.time() - asked_at_s < longest_s
+                took_s.append(loop.time() - asked_at_s)
+            assert took_s[0] < timeout_s * 4 + LATE_S
+            assert statistics.median(took_s[1:]) < timeout_s / 2
             assert redis.is_silent
             with pytest.raises(Unavailable):
                 await windows.deliver(fence, at(2), viewer_id)

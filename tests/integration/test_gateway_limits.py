@@ -50,10 +50,10 @@ async def test_exactly_as_many_pass_however_many_ask_at_once(store: RedisLimits)
 
 @pytest.mark.usefixtures("redis")
 async def test_a_short_interval_passes(store: RedisLimits) -> None:
-    quick = Limit("person", 2, 0.1)
+    quick = Limit("person", 2, 2.0)
     for _ in range(2):
         assert (await store.take("ada", [quick]))[0].retry_after_s == 0
-    assert 0 < (await store.take("ada", [quick]))[0].retry_after_s <= 0.05
+    assert 0 < (await store.take("ada", [quick]))[0].retry_after_s <= 1.0
 
     async def passes() -> bool:
         return (await store.take("ada", [quick]))[0].retry_after_s == 0

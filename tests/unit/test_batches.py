@@ -60,13 +60,13 @@ async def test_busy_one_waits_until_there_are_enough_or_for_its_interval(store: 
     waiting = await ask(patient, 3, 4)
     await asyncio.sleep(0.02)
     assert store.asked == [[1, 2]]
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(20):
         await asyncio.gather(*waiting, *await ask(patient, 5))
     assert store.asked == [[1, 2], [3, 4, 5]]
     store.asked.clear()
     brisk = Coalescer(store.load, RoundSettings(interval_s=0.03, enough=3))
     await asyncio.gather(*await ask(brisk, 1, 2))
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(20):
         assert await brisk.get(3) == "3"
     assert store.asked == [[1, 2], [3]]
 
@@ -74,7 +74,7 @@ async def test_busy_one_waits_until_there_are_enough_or_for_its_interval(store: 
 async def test_those_left_over_do_not_wait_when_they_are_enough(store: Store) -> None:
     store.open.set()
     batches = Coalescer(store.load, RoundSettings(most=3, interval_s=60.0, enough=2))
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(20):
         await asyncio.gather(*await ask(batches, 1, 2, 3, 4, 5))
     assert store.asked == [[1, 2, 3], [4, 5]]
 

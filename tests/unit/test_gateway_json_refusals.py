@@ -59,6 +59,7 @@ POSTS: list[tuple[str, list[str]]] = [
     ('{"x": ' * 33 + "1" + "}" * 33, ["x"]),
     ('{"metadata": {"tags": [' + '"a", ' * ITEMS_MAX + '"a"]}}', ["metadata.tags"]),
 ]
+CPU_S_MAX = 0.5
 NO_OBJECTS = [
     *(
         b"",
@@ -103,7 +104,7 @@ def test_names_every_field_that_is_wrong(body: str, fields: list[str]) -> None:
     violations = violations_of(CreatePostRequest, body)
     assert [each.field for each in violations] == fields
     assert all(each.description for each in violations)
-    assert time.process_time() - started_s < 0.1
+    assert time.process_time() - started_s < CPU_S_MAX
 
 
 @pytest.mark.parametrize("body", NO_OBJECTS)
@@ -116,7 +117,7 @@ def test_a_number_is_one_that_fits(number: str) -> None:
     started_s = time.process_time()
     violations = violations_of(FeedPosition, f'{{"createTimeMs": {number}}}')
     assert [each.field for each in violations] == ["create_time_ms"]
-    assert time.process_time() - started_s < 0.1
+    assert time.process_time() - started_s < CPU_S_MAX
 
 
 @pytest.mark.parametrize("moment", TIMES)
