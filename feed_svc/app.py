@@ -12,7 +12,7 @@ from feed_svc.admin import Admin, AdminLimits
 from feed_svc.author_store import AuthorStore
 from feed_svc.background import Background
 from feed_svc.cache_store import CacheStore
-from feed_svc.candidates import CandidateLimits, Sources
+from feed_svc.candidates import CandidateLimits, Candidates
 from feed_svc.clients import ClientLimits, Contents, People
 from feed_svc.consumer import GROUP, FeedEvents
 from feed_svc.engagement_clients import NoEngagement
@@ -102,7 +102,8 @@ async def open_app(
         tiers = Tiers(settings.push, people, windows, authors, _now_ms, limits.tier_changes)
         fanout = Fanout(people, contents, windows, authors, caches, tiers, _now_ms, limits.fanout)
         graphs = Graphs(people, caches, with_people, background, age_clock_s, limits.graphs)
-        sources = Sources(
+        candidates = Candidates(
+            graphs,
             windows,
             authors,
             contents,
@@ -115,7 +116,7 @@ async def open_app(
         hydrator = Hydrator(
             contents, people, caches, with_contents, with_people, background, age_clock_s
         )
-        home = Home(graphs, sources, hydrator, NoEngagement(), background, limits.home)
+        home = Home(graphs, candidates, hydrator, NoEngagement(), background, limits.home)
         yield App(
             identity=Identity(user_svc, settings.service_keys_file),
             redis=redis,
@@ -124,7 +125,7 @@ async def open_app(
             live=Live(
                 home,
                 LiveStore(redis),
-                sources.recents.forget,
+                candidates.recents.forget,
                 settings.live_look_every_s,
                 _now_ms,
                 limits.live,

@@ -9,7 +9,7 @@ is the truth itself, so where a page comes from does not show in it.
 import asyncio
 import time
 from bisect import bisect_left
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from heapq import merge
 from typing import NamedTuple
@@ -18,8 +18,18 @@ from feed_svc import metrics
 from feed_svc.author_store import AuthorStore
 from feed_svc.background import Background
 from feed_svc.clients import Contents
-from feed_svc.graphs import Viewer
-from feed_svc.model import TOP, Place, Source, UserId, Window, WindowState
+from feed_svc.graphs import Graphs, Viewer
+from feed_svc.model import (
+    TOP,
+    WHOLE,
+    Lack,
+    Lacks,
+    Place,
+    Source,
+    UserId,
+    Window,
+    WindowState,
+)
 from feed_svc.read_through import ReadThrough, ReadThroughSettings
 from feed_svc.rebuild import Rebuilds
 from feed_svc.window_store import WindowStore
@@ -42,12 +52,24 @@ class CandidateLimits:
     )
 
 
+class Look(NamedTuple):
+    """A question for the `limit` next places below one; the window is being read already."""
+
+    before: Place
+    limit: int
+    window: Awaitable[Window]
+
+
 class Found(NamedTuple):
-    """Places in order, newest first."""
+    """Places in order, newest first, and what was learned on the way to them."""
 
     places: Sequence[Place]
     is_end: bool
     """There is nothing below the last of them."""
+    viewer: Viewer
+    pull_author_ids: Collection[UserId] | None
+    """Followed authors whose posts are not in the window; None = no window served."""
+    lacks: Lacks
 
     @property
     def next_place(self) -> Place | None:
@@ -70,11 +92,12 @@ class _Rising(NamedTuple):
         return self.places[max(0, end - limit) : end][::-1]
 
 
-class Sources:
-    """Everything that candidates come from."""
+class Candidates:
+    """The next places of a feed, from wherever they are."""
 
     def __init__(
         self,
+        graphs: Graphs,
         windows: WindowStore,
         authors: AuthorStore,
         contents: Contents,
@@ -104,9 +127,10 @@ class Sources:
             return found
 
         self.windows = windows
-        self.contents = contents
-        self.rebuilds = rebuilds
-        self.patience = patience
+        self._graphs = graphs
+        self._contents = contents
+        self._rebuilds = rebuilds
+        self._patience = patience
         self.recents = ReadThrough(
             patience,
             stored_recents,
@@ -117,58 +141,51 @@ class Sources:
             limits.recents,
         )
 
+    def look(self, viewer_id: UserId, before: Place, limit: int) -> Look:
+        """The window is being read from now on; one place more tells whether there are more."""
+        return Look(before, limit, self.windows.read(viewer_id, before, limit + 1))
 
-class Candidates:
-    """Of one viewer, for one page."""
-
-    def __init__(self, sources: Sources, viewer: Viewer) -> None:
-        self._sources = sources
-        self._viewer = viewer
-        self.has_window = False
-        self.is_down = False
-        """Redis does not answer."""
-        self.pull_author_ids: Collection[UserId] | None = None
-        """Followed authors who are not in the window; None = there is none to tell."""
-
-    async def below(self, before: Place, limit: int) -> Found:
+    async def found(self, viewer: Viewer, look: Look) -> Found:
         """The next `limit`, or all that there are. Those of hidden authors may be among them."""
-        wanted = limit + 1  # one more tells whether there are more
-        window = await self._window(before, wanted)
+        before, wanted = look.before, look.limit + 1
+        window, lacks = await self._ready(viewer, look)
         if window is None:
-            places = await self._cold(before, wanted)
+            viewer, places = await self._cold(viewer, before, wanted)
         else:
             hot = await self._hot(window, before, wanted)
             places = [*hot.places]
             if len(places) < wanted and hot.floor is not None:
                 _READS["below"].inc()
-                places += await self._cold(min(before, hot.floor), wanted - len(places))
-        return Found(places[:limit], len(places) < wanted)
+                below = min(before, hot.floor)
+                viewer, others = await self._cold(viewer, below, wanted - len(places))
+                places += others
+        return Found(
+            places[: look.limit],
+            len(places) < wanted,
+            viewer,
+            None if window is None else window.pull_author_ids,
+            lacks | viewer.lacks,
+        )
 
-    async def _window(self, before: Place, limit: int) -> Window | None:
+    async def _ready(self, viewer: Viewer, look: Look) -> tuple[Window | None, Lacks]:
         """None = it can't serve; if it's for want of a window, one is being built from now on."""
-        sources = self._sources
-        reading = sources.windows.read(self._viewer.viewer_id, before, limit)
-        await self._viewer.hidden()  # it takes longer, so only this one is waited for
         try:
-            window = await reading
+            window = await look.window
         except Unavailable:
-            self.is_down = True
             _READS["down"].inc()
-            return None
-        self.has_window = window.state is WindowState.READY
-        if self.has_window:
-            self.pull_author_ids = window.pull_author_ids
+            return None, frozenset({Lack.WINDOWS})
+        if window.state is WindowState.READY:
             _READS["window"].inc()
-            return window
+            return window, WHOLE
         _READS[window.state.value].inc()
-        sources.rebuilds.kick(self._viewer.viewer_id)
-        return None
+        self._rebuilds.kick(viewer.viewer_id)
+        return None, WHOLE
 
     async def _hot(self, window: Window, before: Place, limit: int) -> Source:
         """All that is known below `before`, down to a floor: at most `limit`."""
         if not window.pull_author_ids:
             return window.source
-        recents = (await self._sources.recents.get(window.pull_author_ids)).values()
+        recents = (await self.recents.get(window.pull_author_ids)).values()
         floors = [window.source.floor, *(each.floor for each in recents)]
         floor = max((each for each in floors if each is not None), default=None)
         parts = [window.source.places, *(each.below(before, limit) for each in recents)]
@@ -176,12 +193,12 @@ class Candidates:
         for place in merge(*parts, reverse=True):
             if len(places) == limit or (floor is not None and place < floor):
                 break
-            if not places or place != places[-1]:  # what is in two sources is one post
+            if not places or place != places[-1]:  # a post in two sources is one post
                 places.append(place)
         return Source(places, floor)
 
-    async def _cold(self, before: Place, limit: int) -> list[Place]:
-        graph, hidden = await self._viewer.graph(), await self._viewer.hidden()
-        authors = (graph.followee_ids | {self._viewer.viewer_id}) - hidden.user_ids
-        async with self._sources.patience.limit():
-            return await self._sources.contents.by_authors(authors, before, limit)
+    async def _cold(self, viewer: Viewer, before: Place, limit: int) -> tuple[Viewer, list[Place]]:
+        viewer, followee_ids = await self._graphs.with_followees(viewer)
+        authors = (followee_ids | {viewer.viewer_id}) - viewer.hidden.user_ids
+        async with self._patience.limit():
+            return viewer, await self._contents.by_authors(authors, before, limit)

@@ -7,13 +7,14 @@ ten minutes for viewers who read.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple, TypeAlias
 
 from feed_svc.background import Background
 from feed_svc.cache_store import CacheStore
 from feed_svc.clients import People, graph_of_copy
-from feed_svc.model import Hidden, UserId, ViewerGraph
+from feed_svc.model import WHOLE, Hidden, Lack, Lacks, UserId, ViewerGraph
 from svckit.batches import Coalescer, RoundSettings
 from svckit.errors import Unavailable
 from svckit.last_known import LastKnown, LastKnownSettings
@@ -36,6 +37,20 @@ class _Known:
     copied_at_s: float
 
 
+Asked: TypeAlias = Awaitable[Hidden | None]
+OLD_GRAPH: Lacks = frozenset({Lack.PRESENT_GRAPH})
+
+
+class Viewer(NamedTuple):
+    """What a page knows of its reader, from its first look to its last."""
+
+    viewer_id: UserId
+    hidden: Hidden
+    followee_ids: frozenset[UserId] | None
+    """None = not asked for so far."""
+    lacks: Lacks
+
+
 class Graphs:
     """The graphs of those who read."""
 
@@ -48,25 +63,63 @@ class Graphs:
         clock_s: Callable[[], float] = time.monotonic,
         limits: GraphLimits | None = None,
     ) -> None:
-        self.limits = limits = limits or GraphLimits()
-        self.people = people
-        self.caches = caches
-        self.patience = patience
-        self.background = background
-        self.asked: Coalescer[UserId, Hidden] = Coalescer(self._ask, limits.hidden_rounds)
+        self._limits = limits = limits or GraphLimits()
+        self._people = people
+        self._caches = caches
+        self._patience = patience
+        self._background = background
+        self._asked: Coalescer[UserId, Hidden] = Coalescer(self._ask, limits.hidden_rounds)
         self._clock_s = clock_s
         self._known: LastKnown[UserId, _Known] = LastKnown(
             lambda known: len(known.hidden.user_ids), limits.last_known, clock_s
         )
 
-    def of(self, viewer_id: UserId) -> "Viewer":
-        return Viewer(self, viewer_id)
+    def ask(self, viewer_id: UserId) -> Asked:
+        """Who is hidden is being asked from now on, together with what others ask just now."""
+        return self._asked.ask(viewer_id)
+
+    async def viewer(self, viewer_id: UserId, asked: Asked) -> Viewer:
+        """Raises Unavailable when there is neither an answer nor one from before."""
+        try:
+            hidden = await asked
+            assert hidden is not None
+        except Unavailable as error:
+            known = self.heard_before(viewer_id)
+            hidden = known or (await self._copied(viewer_id, error))[1]
+            return Viewer(viewer_id, hidden, None, OLD_GRAPH)
+        self.heard(viewer_id, hidden)
+        return Viewer(viewer_id, hidden, None, WHOLE)
+
+    async def with_followees(self, viewer: Viewer) -> tuple[Viewer, frozenset[UserId]]:
+        """The viewer with whom they follow, which is asked for unless it is known."""
+        if viewer.followee_ids is not None:
+            return viewer, viewer.followee_ids
+        viewer_id, lacks = viewer.viewer_id, viewer.lacks
+        try:
+            async with self._patience.limit():
+                graph, copy = await self._people.graph(viewer_id)
+        except Unavailable as error:
+            graph, _ = await self._copied(viewer_id, error)
+            lacks |= OLD_GRAPH
+        else:
+            self._background.start(self._caches.put_graph(viewer_id, copy))
+        viewer = viewer._replace(followee_ids=graph.followee_ids, lacks=lacks)
+        return viewer, graph.followee_ids
+
+    async def hidden_among(self, viewer: Viewer, user_ids: set[UserId]) -> frozenset[UserId]:
+        """Those of a few people who are hidden, also when there are more than could be told."""
+        hidden_ids = viewer.hidden.user_ids
+        others = user_ids - hidden_ids if viewer.hidden.truncated else None
+        if not others:
+            return hidden_ids
+        async with self._patience.limit(self._limits.hidden_timeout_s):
+            return hidden_ids | await self._people.hidden_among(viewer.viewer_id, others)
 
     def heard(self, viewer_id: UserId, hidden: Hidden) -> None:
-        now_s, copy_age_s = self._clock_s(), self.limits.copy_age_s
+        now_s, copy_age_s = self._clock_s(), self._limits.copy_age_s
         known = self._known.get(viewer_id)
         copied_at_s = now_s - copy_age_s if known is None else known.copied_at_s
-        if now_s - copied_at_s >= copy_age_s and self.background.start(self._copy(viewer_id)):
+        if now_s - copied_at_s >= copy_age_s and self._background.start(self._copy(viewer_id)):
             copied_at_s = now_s
         self._known.hear(viewer_id, _Known(hidden, copied_at_s))
 
@@ -75,63 +128,15 @@ class Graphs:
         return None if known is None else known.hidden
 
     async def _ask(self, viewer_ids: Sequence[UserId]) -> Mapping[UserId, Hidden]:
-        async with self.patience.limit(self.limits.hidden_timeout_s):
-            return await self.people.hidden(viewer_ids)
+        async with self._patience.limit(self._limits.hidden_timeout_s):
+            return await self._people.hidden(viewer_ids)
 
     async def _copy(self, viewer_id: UserId) -> None:
-        _, copy = await self.people.graph(viewer_id)
-        await self.caches.put_graph(viewer_id, copy)
+        _, copy = await self._people.graph(viewer_id)
+        await self._caches.put_graph(viewer_id, copy)
 
-
-class Viewer:
-    """One viewer, for one page: everything is asked once. Who is hidden is being asked already."""
-
-    def __init__(self, graphs: Graphs, viewer_id: UserId) -> None:
-        self.viewer_id = viewer_id
-        self.is_old = False
-        """Something is not as user_svc says now, but as it said before."""
-        self._graphs = graphs
-        self._asked = graphs.asked.ask(viewer_id)
-        self._hidden: Hidden | None = None
-        self._graph: ViewerGraph | None = None
-
-    async def hidden(self) -> Hidden:
-        if self._hidden is None:
-            try:
-                self._hidden = await self._asked
-                assert self._hidden is not None
-                self._graphs.heard(self.viewer_id, self._hidden)
-            except Unavailable as error:
-                self.is_old = True
-                known = self._graphs.heard_before(self.viewer_id)
-                self._hidden = known or (await self._copy(error))[1]
-        return self._hidden
-
-    async def hidden_among(self, user_ids: set[UserId]) -> frozenset[UserId]:
-        """Those of a few people who are hidden, also when there are more than could be told."""
-        hidden = await self.hidden()
-        others = user_ids - hidden.user_ids if hidden.truncated else None
-        if not others:
-            return hidden.user_ids
-        async with self._graphs.patience.limit(self._graphs.limits.hidden_timeout_s):
-            more = await self._graphs.people.hidden_among(self.viewer_id, others)
-        return hidden.user_ids | more
-
-    async def graph(self) -> ViewerGraph:
-        if self._graph is None:
-            try:
-                async with self._graphs.patience.limit():
-                    self._graph, copy = await self._graphs.people.graph(self.viewer_id)
-            except Unavailable as error:
-                self.is_old = True
-                self._graph = (await self._copy(error))[0]
-            else:
-                caches = self._graphs.caches
-                self._graphs.background.start(caches.put_graph(self.viewer_id, copy))
-        return self._graph
-
-    async def _copy(self, reason: Unavailable) -> tuple[ViewerGraph, Hidden]:
-        copy = await self._graphs.caches.graph(self.viewer_id)
+    async def _copied(self, viewer_id: UserId, reason: Unavailable) -> tuple[ViewerGraph, Hidden]:
+        copy = await self._caches.graph(viewer_id)
         if copy is None:
             raise reason
         return graph_of_copy(copy)

@@ -1,7 +1,8 @@
 """A page of a home feed, in four steps: candidates, hydrate, rules, page.
 
-What must be left out is made up for by another look further down, a bounded number of times, each
-twice as far. A page that is still short goes on where the last look ended; only the end is the end.
+Each takes what the one before it found, and says what it had to do without. What must be left out
+is made up for by another look further down, a bounded number of times, each twice as far. A page
+that is still short goes on where the last look ended; only the end is the end.
 """
 
 from collections.abc import Collection, Sequence
@@ -10,10 +11,10 @@ from typing import NamedTuple
 
 from feed_svc import metrics
 from feed_svc.background import Background
-from feed_svc.candidates import Candidates, Found, Sources
+from feed_svc.candidates import Candidates, Found
 from feed_svc.graphs import Graphs, Viewer
-from feed_svc.hydrate import Hydrator, Item
-from feed_svc.model import Place, PostId, UserId
+from feed_svc.hydrate import Hydrated, Hydrator, Item
+from feed_svc.model import WHOLE, Lack, Lacks, Place, PostId, UserId
 from feed_svc.ports import Engagement
 from svckit.errors import Unavailable
 
@@ -30,9 +31,19 @@ class HomePage(NamedTuple):
     items: Sequence[bytes]
     places: Sequence[Place]
     next_place: Place | None
-    is_degraded: bool
+    lacks: Lacks
     pull_author_ids: Collection[UserId] | None
-    """Followed authors whose posts are not delivered; None = it was not looked for."""
+    """Followed authors whose posts are not delivered; None = no window tells."""
+
+
+class _Draft(NamedTuple):
+    """A page after some looks: what it shows, and where the next look begins."""
+
+    items: Sequence[Item]
+    gone_ids: Sequence[PostId]
+    next_place: Place | None
+    pull_author_ids: Collection[UserId] | None
+    lacks: Lacks
 
 
 class Home:
@@ -41,14 +52,14 @@ class Home:
     def __init__(
         self,
         graphs: Graphs,
-        sources: Sources,
+        candidates: Candidates,
         hydrator: Hydrator,
         engagement: Engagement,
         background: Background,
         limits: HomeLimits | None = None,
     ) -> None:
         self._graphs = graphs
-        self._sources = sources
+        self._candidates = candidates
         self._hydrator = hydrator
         self._engagement = engagement
         self._background = background
@@ -61,68 +72,86 @@ class Home:
 
         The viewer's own post `after_post_id` is in its place, whether it was delivered or not.
         """
-        viewer = self._graphs.of(viewer_id)
-        candidates = Candidates(self._sources, viewer)
-        own, is_degraded = await self._own_place(viewer_id, after_post_id)
-        items: list[Item] = []
-        gone_ids: list[PostId] = []
-        place: Place | None = before
-        look = 0
-        while place is not None and len(items) < size and look < self._limits.looks_max:
-            wanted = size - len(items)
-            found = await candidates.below(place, wanted << look)
+        asked = self._graphs.ask(viewer_id)
+        own, lacks = await self._own_place(viewer_id, after_post_id)
+        look = self._candidates.look(viewer_id, before, size)  # both are on their way by now
+        viewer = await self._graphs.viewer(viewer_id, asked)
+        draft = _Draft((), (), before, None, lacks)
+        looks = 0
+        while True:
+            found = await self._candidates.found(viewer, look)
             if own is not None:
-                found, own = _with_own(found, own, wanted), None
+                found, own = _with_own(found, own, size), None
+            viewer = found.viewer
             hydrated = await self._hydrator.items([post_id for _, post_id in found.places])
-            kept = await _visible(viewer, hydrated.items)
-            items += kept[:wanted]
-            gone_ids += hydrated.gone_ids
-            is_degraded |= hydrated.lacks_cards
-            place = items[-1].place if len(kept) > wanted else found.next_place
-            look += 1
-        items, place = _fitting(items, place, self._limits.page_bytes_max)
-        if look > 1:
-            metrics.REFILLS.inc(look - 1)
-        if gone_ids and candidates.has_window:
-            self._background.start(self._sources.windows.forget(viewer_id, gone_ids))
-        engagement = await self._engagement.of(viewer_id, [item.place[1] for item in items])
-        is_degraded |= candidates.is_down or viewer.is_old or len(engagement) < len(items)
-        if is_degraded:
-            metrics.PAGES_DEGRADED.inc()
-        encoded = [item.encoded + engagement.get(item.place[1], b"") for item in items]
-        places = [item.place for item in items]
-        return HomePage(encoded, places, place, is_degraded, candidates.pull_author_ids)
+            kept = await self._visible(viewer, hydrated.items)
+            draft = _joined(draft, found, hydrated, kept, size - len(draft.items))
+            looks += 1
+            place, missing = draft.next_place, size - len(draft.items)
+            if place is None or not missing or looks == self._limits.looks_max:
+                break
+            look = self._candidates.look(viewer_id, place, missing << looks)
+        if looks > 1:
+            metrics.REFILLS.inc(looks - 1)
+        if draft.gone_ids and draft.pull_author_ids is not None:
+            self._background.start(self._candidates.windows.forget(viewer_id, draft.gone_ids))
+        return await self._page(viewer_id, draft)
 
     async def _own_place(
         self, viewer_id: UserId, post_id: PostId | None
-    ) -> tuple[Place | None, bool]:
-        """And whether it could not be told."""
+    ) -> tuple[Place | None, Lacks]:
         if post_id is None:
-            return None, False
+            return None, WHOLE
         try:
-            return await self._hydrator.place_of_own(viewer_id, post_id), False
+            return await self._hydrator.place_of_own(viewer_id, post_id), WHOLE
         except Unavailable:
-            return None, True
+            return None, frozenset({Lack.OWN_WRITE})
+
+    async def _visible(self, viewer: Viewer, items: Sequence[Item]) -> Sequence[Item]:
+        """Without those of hidden authors, and without shares of what is theirs."""
+        hidden_ids = viewer.hidden.user_ids
+        if viewer.hidden.truncated:
+            authors = {item.author_id for item in items}
+            authors |= {item.shared_author_id for item in items if item.shared_author_id}
+            hidden_ids = await self._graphs.hidden_among(viewer, authors)
+        if not hidden_ids:
+            return items
+        return [
+            item
+            for item in items
+            if item.author_id not in hidden_ids and item.shared_author_id not in hidden_ids
+        ]
+
+    async def _page(self, viewer_id: UserId, draft: _Draft) -> HomePage:
+        items, place = _fitting(draft.items, draft.next_place, self._limits.page_bytes_max)
+        engagement = await self._engagement.of(viewer_id, [item.place[1] for item in items])
+        lacks = draft.lacks
+        if len(engagement) < len(items):
+            lacks |= {Lack.ENGAGEMENT}
+        if lacks:
+            metrics.PAGES_DEGRADED.inc()
+        encoded = [item.encoded + engagement.get(item.place[1], b"") for item in items]
+        places = [item.place for item in items]
+        return HomePage(encoded, places, place, lacks, draft.pull_author_ids)
 
 
-async def _visible(viewer: Viewer, items: Sequence[Item]) -> Sequence[Item]:
-    """Without those of hidden authors, and without shares of what is theirs."""
-    hidden = await viewer.hidden()
-    hidden_ids = hidden.user_ids
-    if hidden.truncated:
-        authors = {item.author_id for item in items}
-        authors |= {item.shared_author_id for item in items if item.shared_author_id}
-        hidden_ids = await viewer.hidden_among(authors)
-    if not hidden_ids:
-        return items
-    return [
-        item
-        for item in items
-        if item.author_id not in hidden_ids and item.shared_author_id not in hidden_ids
-    ]
+def _joined(
+    draft: _Draft, found: Found, hydrated: Hydrated, kept: Sequence[Item], wanted: int
+) -> _Draft:
+    """The draft, and up to `wanted` of what a look has brought."""
+    items = (*draft.items, *kept[:wanted])
+    return _Draft(
+        items,
+        (*draft.gone_ids, *hydrated.gone_ids),
+        items[-1].place if len(kept) > wanted else found.next_place,
+        found.pull_author_ids,
+        draft.lacks | found.lacks | hydrated.lacks,
+    )
 
 
-def _fitting(items: list[Item], place: Place | None, room: int) -> tuple[list[Item], Place | None]:
+def _fitting(
+    items: Sequence[Item], place: Place | None, room: int
+) -> tuple[Sequence[Item], Place | None]:
     """As many as fit into an answer; the next page goes on after them."""
     for count, item in enumerate(items):
         room -= len(item.encoded)
@@ -136,4 +165,4 @@ def _with_own(found: Found, own: Place, limit: int) -> Found:
     if own in found.places:
         return found
     places = sorted((*found.places, own), reverse=True)
-    return Found(places[:limit], found.is_end and len(places) <= limit)
+    return found._replace(places=places[:limit], is_end=found.is_end and len(places) <= limit)

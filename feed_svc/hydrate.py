@@ -15,7 +15,7 @@ from newsfeed.feed.v1.feed_service_pb2 import FeedItem, UserCard
 from feed_svc.background import Background
 from feed_svc.cache_store import CacheStore
 from feed_svc.clients import Contents, People, decode_post
-from feed_svc.model import Place, Post, PostId, UserId
+from feed_svc.model import WHOLE, Lack, Lacks, Place, Post, PostId, UserId
 from feed_svc.read_through import ReadThrough
 from feed_svc.wire import field, renumbered
 from svckit.patience import Patience
@@ -59,8 +59,7 @@ class Hydrated(NamedTuple):
 
     items: Sequence[Item]
     gone_ids: Sequence[PostId]
-    lacks_cards: bool
-    """It can't be told who some of the authors are: they are shown by their ids."""
+    lacks: Lacks
 
 
 class Hydrator:
@@ -107,7 +106,7 @@ class Hydrator:
                 gone_ids.append(post_id)
             else:
                 items.append(item)
-        return Hydrated(items, gone_ids, lacks_cards=bool(unknown))
+        return Hydrated(items, gone_ids, frozenset({Lack.CARDS}) if unknown else WHOLE)
 
     async def place_of_own(self, viewer_id: UserId, post_id: PostId) -> Place | None:
         """Where the viewer's own post stands, as of now: it is read from its owner."""

@@ -24,6 +24,20 @@ TOP: Place = (TIME_MS_MAX, PostId(b"\xff" * ID_BYTES))
 WINDOW_ENTRIES_MAX = 256  # the default; a setting
 
 
+class Lack(Enum):
+    """What a page had to do without. It is degraded if there is any of these."""
+
+    WINDOWS = "the store of the windows does not answer"
+    PRESENT_GRAPH = "user_svc does not answer: who is followed and who is hidden is from before"
+    CARDS = "it can't be told who some of the authors are: they are shown by their ids"
+    OWN_WRITE = "it can't be told where the viewer's own write belongs"
+    ENGAGEMENT = "what people did with some of the posts is not known"
+
+
+Lacks: TypeAlias = frozenset[Lack]
+WHOLE: Lacks = frozenset()
+
+
 class UserNotFound(NotFound):
     reason = "USER_NOT_FOUND"
     message = "There is no such user."

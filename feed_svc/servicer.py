@@ -47,7 +47,7 @@ class FeedServicer:
             before = (time_ms, PostId(bytes.fromhex(post_id)))
             after_post_id = None
         page = await self._home.page(UserId(viewer_id.bytes), before, size, after_post_id)
-        response = pb.ListHomeFeedResponse(degraded=page.is_degraded)
+        response = pb.ListHomeFeedResponse(degraded=bool(page.lacks))
         if page.next_place is not None:
             time_ms, last_id = page.next_place
             position = (time_ms, last_id.hex())

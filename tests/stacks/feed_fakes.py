@@ -1,12 +1,15 @@
 """Plain stand-ins for what home feeds are read from: a small world that a test fills by hand."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import asyncio
+from collections.abc import Awaitable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from feed_svc.hydrate import Hydrated, Item
 from feed_svc.model import (
+    WHOLE,
     Card,
     Hidden,
+    Lack,
     Place,
     Post,
     PostId,
@@ -50,7 +53,10 @@ class Windows:
     is_down: bool = False
     forgotten: list[PostId] = field(default_factory=list)
 
-    async def read(self, _: UserId, before: Place, limit: int) -> Window:
+    def read(self, _: UserId, before: Place, limit: int) -> Awaitable[Window]:
+        return asyncio.ensure_future(self._read(before, limit))
+
+    async def _read(self, before: Place, limit: int) -> Window:
         if self.is_down:
             raise Unavailable
         if self.state is not WindowState.READY:
@@ -172,7 +178,8 @@ class Hydrator:
             if each not in self.gone
         ]
         gone = [each for each in post_ids if each in self.gone]
-        return Hydrated(shown, gone, self.lacks_cards)
+        lacks = frozenset({Lack.CARDS}) if self.lacks_cards else WHOLE
+        return Hydrated(shown, gone, lacks)
 
     async def place_of_own(self, _: UserId, own_id: PostId) -> Place | None:
         if own_id in self.gone:

@@ -6,9 +6,9 @@ from typing import Any, cast
 import pytest
 
 from feed_svc.background import Background
-from feed_svc.candidates import Candidates, Sources
+from feed_svc.candidates import Candidates, Found
 from feed_svc.graphs import Graphs
-from feed_svc.model import TOP, Hidden, Place, UserId, WindowState
+from feed_svc.model import TOP, Hidden, Lack, Place, UserId, WindowState
 from svckit.patience import Patience
 from tests.stacks import feed_fakes as fakes
 from tests.stacks.feed_fakes import post_id, source_of, user
@@ -52,9 +52,13 @@ class World:
         """All of it, newest first."""
         return sorted((place for places in self.posts.values() for place in places), reverse=True)
 
-    def candidates(self) -> Candidates:
+    async def found(self, before: Place, limit: int) -> Found:
         background = Background(10)
-        sources = Sources(
+        graphs = Graphs(
+            cast("Any", self.people), cast("Any", fakes.Caches()), Patience("user_svc"), background
+        )
+        candidates = Candidates(
+            graphs,
             cast("Any", self.windows),
             cast("Any", self.authors),
             cast("Any", self.contents),
@@ -62,10 +66,9 @@ class World:
             Patience("content_svc"),
             background,
         )
-        graphs = Graphs(
-            cast("Any", self.people), cast("Any", fakes.Caches()), Patience("user_svc"), background
-        )
-        return Candidates(sources, graphs.of(VIEWER))
+        look = candidates.look(VIEWER, before, limit)
+        viewer = await graphs.viewer(VIEWER, graphs.ask(VIEWER))
+        return await candidates.found(viewer, look)
 
 
 async def check(world: World) -> None:
@@ -74,7 +77,7 @@ async def check(world: World) -> None:
     for before in (TOP, *world.random.sample(feed, min(4, len(feed)))):
         rest = [place for place in feed if place < before]
         for limit in {1, 2, 5, len(rest) or 1, len(rest) + 1}:
-            found = await world.candidates().below(before, limit)
+            found = await world.found(before, limit)
             assert list(found.places) == rest[:limit]
             assert found.is_end == (len(rest) <= limit)
 
@@ -99,18 +102,17 @@ async def test_without_redis_it_is_read_cold_and_nothing_is_built() -> None:
     world.windows.is_down = True
     await check(world)
     assert not world.rebuilds.kicked
-    candidates = world.candidates()
-    await candidates.below(TOP, 5)
-    assert candidates.is_down
-    assert not candidates.has_window
+    found = await world.found(TOP, 5)
+    assert found.lacks == {Lack.WINDOWS}
+    assert found.pull_author_ids is None
 
 
 async def test_what_a_full_window_answers_costs_no_call() -> None:
     world = World(1, pulled=0)
     world.windows.source = source_of(world.feed, 10)
-    assert len((await world.candidates().below(TOP, 9)).places) == 9
+    assert len((await world.found(TOP, 9)).places) == 9
     assert world.contents.asked == 0
-    await world.candidates().below(TOP, 10)
+    await world.found(TOP, 10)
     assert world.contents.asked == 1  # is there an eleventh?
 
 
@@ -119,7 +121,7 @@ async def test_hidden_authors_are_not_looked_for_below_the_window() -> None:
     hidden = user(4)
     world.windows.state = WindowState.MISSING
     world.people.hidden_now = Hidden(frozenset({hidden}), truncated=False)
-    found = await world.candidates().below(TOP, 1_000)
+    found = await world.found(TOP, 1_000)
     assert list(found.places) == [each for each in world.feed if each not in world.posts[hidden]]
 
 

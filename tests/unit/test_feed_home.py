@@ -7,10 +7,10 @@ import pytest
 from newsfeed.feed.v1.feed_service_pb2 import FeedItem
 
 from feed_svc.background import Background
-from feed_svc.candidates import Sources
+from feed_svc.candidates import Candidates
 from feed_svc.graphs import Graphs
 from feed_svc.home import Home, HomeLimits, HomePage
-from feed_svc.model import TOP, Hidden, Place, PostId, Source, UserId, WindowState
+from feed_svc.model import TOP, WHOLE, Hidden, Lack, Place, PostId, Source, UserId, WindowState
 from feed_svc.wire import field, renumbered
 from svckit.patience import Patience
 from tests.stacks import feed_fakes as fakes
@@ -41,10 +41,12 @@ class Rig:
         )
         self.people, self.hydrator, self.done = fakes.People(), fakes.Hydrator(), Done()
         self.contents, self.rebuilds = fakes.Contents(), fakes.Rebuilds()
+        self.caches = fakes.Caches()
         graphs = Graphs(
-            cast("Any", self.people), cast("Any", fakes.Caches()), Patience("user_svc"), background
+            cast("Any", self.people), cast("Any", self.caches), Patience("user_svc"), background
         )
-        sources = Sources(
+        candidates = Candidates(
+            graphs,
             cast("Any", self.windows),
             cast("Any", fakes.Authors()),
             cast("Any", self.contents),
@@ -53,7 +55,7 @@ class Rig:
             background,
         )
         hydrator = cast("Any", self.hydrator)
-        self.home = Home(graphs, sources, hydrator, self.done, background, limits)
+        self.home = Home(graphs, candidates, hydrator, self.done, background, limits)
 
     def hide(self, *numbers: int) -> None:
         self.people.hidden_now = Hidden(frozenset([HIDDEN]), truncated=False)
@@ -86,7 +88,7 @@ async def test_an_item_is_the_post_and_what_was_done_with_it(rig: Rig) -> None:
     page = await rig.page(2)
     assert page.items == [post_id(100) + b"!", post_id(99) + b"!"]
     assert page.next_place == (99, post_id(99))
-    assert not page.is_degraded
+    assert page.lacks == WHOLE
 
 
 @pytest.mark.parametrize("size", [1, 3, 99, 100])
@@ -156,19 +158,32 @@ async def test_nothing_is_forgotten_without_a_window(rig: Rig) -> None:
     assert rig.windows.forgotten == []
 
 
-@pytest.mark.parametrize("missing", ["redis", "user_svc", "cards", "engagement"])
-async def test_a_page_says_that_a_part_is_missing(rig: Rig, missing: str) -> None:
-    assert not (await rig.page(3)).is_degraded
-    rig.windows.is_down = missing == "redis"
-    rig.people.is_down = missing == "user_svc"
-    rig.hydrator.lacks_cards = missing == "cards"
-    rig.done.unknown = {post_id(99)} if missing == "engagement" else set()
+@pytest.mark.parametrize("lack", [Lack.WINDOWS, Lack.PRESENT_GRAPH, Lack.CARDS, Lack.ENGAGEMENT])
+async def test_a_page_says_which_part_is_missing(rig: Rig, lack: Lack) -> None:
+    assert (await rig.page(3)).lacks == WHOLE
+    rig.windows.is_down = lack is Lack.WINDOWS
+    rig.people.is_down = lack is Lack.PRESENT_GRAPH
+    rig.hydrator.lacks_cards = lack is Lack.CARDS
+    rig.done.unknown = {post_id(99)} if lack is Lack.ENGAGEMENT else set()
     page = await rig.page(3)
-    assert page.is_degraded
-    if missing != "redis":
+    assert page.lacks == {lack}
+    if lack is not Lack.WINDOWS:
         assert numbers(page) == [100, 99, 98]
-    if missing == "engagement":
+    if lack is Lack.ENGAGEMENT:
         assert page.items[1] == post_id(99)
+
+
+async def test_all_that_is_missing_is_told_together(rig: Rig) -> None:
+    rig.people.is_down = True
+    await rig.background.idle()
+    rig.caches.graphs[VIEWER] = b""
+    rig.windows.is_down = rig.hydrator.lacks_cards = True
+    rig.contents.places = {VIEWER: [(2, post_id(2)), (1, post_id(1))]}
+    rig.hydrator.gone = {post_id(3)}
+    rig.done.unknown = {post_id(1)}
+    page = await rig.page(3, own=3)
+    assert numbers(page) == [2, 1]
+    assert page.lacks == {*Lack}
 
 
 class TestOwnPost:
@@ -192,7 +207,7 @@ class TestOwnPost:
         rig.hydrator.gone = {post_id(101)}
         page = await rig.page(2, own=101)
         assert numbers(page) == [100, 99]
-        assert page.is_degraded
+        assert page.lacks == {Lack.OWN_WRITE}
 
 
 @pytest.mark.parametrize("length", [0, 1, 127, 128, 300, 16_383, 16_384, 3_000_000])

@@ -11,7 +11,7 @@ import pytest
 from feed_svc.home import HomePage
 from feed_svc.live import Live, LiveLimits, News
 from feed_svc.live_store import Poke
-from feed_svc.model import Place, UserId
+from feed_svc.model import WHOLE, Place, UserId
 from svckit.errors import Unavailable
 from tests.polling import until
 from tests.stacks.feed_fakes import post_id, user
@@ -54,9 +54,7 @@ class World:
         shown = [each for each in below[:size] if each not in self.hidden]
         next_place = below[size - 1] if len(below) > size else None
         encoded = [bytes(each[1]) for each in shown]
-        return HomePage(
-            encoded, shown, next_place, is_degraded=False, pull_author_ids=self.pull_author_ids
-        )
+        return HomePage(encoded, shown, next_place, WHOLE, self.pull_author_ids)
 
     async def watch(self, viewer_ids: Iterable[UserId]) -> None:
         self.watching.append([*viewer_ids])

@@ -214,8 +214,8 @@ MISTAKES = (
     _mistake(
         "the cold path without own posts",
         "feed_svc/candidates.py",
-        "(graph.followee_ids | {self._viewer.viewer_id})",
-        "graph.followee_ids",
+        "(followee_ids | {viewer.viewer_id})",
+        "followee_ids",
     ),
     _mistake(
         "hidden people not looked for",
