@@ -127,7 +127,7 @@ def _parameters(schemas: Schemas, route: Route) -> list[Json]:
 
 def _parameter(schemas: Schemas, parameter: Parameter, place: str) -> Json:
     is_required = place == "path"
-    schema = schemas.field(parameter.field, is_request=True)
+    schema = schemas.field(parameter.field, is_request=True, may_be_empty=not is_required)
     found: dict[str, Json] = {
         "name": parameter.json_name,
         "in": place,

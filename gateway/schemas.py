@@ -2,14 +2,18 @@
 
 A message is a component, named for its type. In requests it has no other properties than its own,
 since others are refused, and none is required; in answers it may grow, and what is always there is
-required. A type that is in both has a component for each, that of requests named `...Input`.
+required. A type that is in both has a component for each, that of requests named `...Input`. The
+bounds that the contract gives its fields are those of requests.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
+from newsfeed.options.v1 import options_pb2
+from newsfeed.options.v1.options_pb2 import Bounds
 
 from gateway.encoder import Json
+from svckit.bounds import bounds_of
 
 _BY_TYPE: Mapping[int, Mapping[str, Json]] = {
     FieldDescriptor.CPPTYPE_STRING: {"type": "string"},
@@ -17,6 +21,15 @@ _BY_TYPE: Mapping[int, Mapping[str, Json]] = {
     FieldDescriptor.CPPTYPE_INT32: {"type": "integer", "format": "int32"},
     FieldDescriptor.CPPTYPE_INT64: {"type": "string", "format": "int64"},
     FieldDescriptor.CPPTYPE_DOUBLE: {"type": "number", "format": "double"},
+}
+_NUMBERS: Mapping[int, Callable[[float], Json]] = {
+    FieldDescriptor.CPPTYPE_INT32: int,
+    FieldDescriptor.CPPTYPE_DOUBLE: float,
+}
+_FORMATS: Mapping[int, str] = {
+    options_pb2.FORMAT_UUID: "uuid",
+    options_pb2.FORMAT_EMAIL: "email",
+    options_pb2.FORMAT_URI: "uri",
 }
 _WELL_KNOWN: Mapping[str, Mapping[str, Json]] = {
     "google.protobuf.Timestamp": {"type": "string", "format": "date-time"},
@@ -44,12 +57,20 @@ class Schemas:
         name = f"{message.name}Input" if message.full_name in self._in_answers else message.name
         return self._reference(message, name, without, is_request=True)
 
-    def field(self, field: FieldDescriptor, *, is_request: bool) -> dict[str, Json]:
+    def field(
+        self, field: FieldDescriptor, *, is_request: bool, may_be_empty: bool = True
+    ) -> dict[str, Json]:
         """The schema of a property or parameter."""
         schema = self._value(field, is_request=is_request)
+        if is_request:
+            schema |= _bounds_of_value(field, may_be_empty=may_be_empty)
         if field.is_repeated:
             schema = {"type": "array", "items": schema}
-        return schema | {"description": self.comment(field)}
+        if field.is_repeated and is_request:
+            schema |= _bounds_of_list(bounds_of(field))
+        in_words = bounds_of(field).described if is_request else ""
+        described = [self.comment(field), *([f"Must be {in_words}."] if in_words else [])]
+        return schema | {"description": " ".join(described)}
 
     def comment(self, element: Descriptor | FieldDescriptor | EnumDescriptor) -> str:
         return as_text(self._comments[element.full_name])
@@ -115,6 +136,33 @@ def _required(fields: Sequence[FieldDescriptor]) -> dict[str, Json]:
     """What an answer always has; JSON schema wants no list of nothing."""
     always: list[Json] = [field.json_name for field in fields if not field.has_presence]
     return {"required": always} if always else {}
+
+
+def _bounds_of_value(field: FieldDescriptor, *, may_be_empty: bool) -> dict[str, Json]:
+    """A text is measured by services as it will be stored: a schema may be the stricter one."""
+    bounds = bounds_of(field)
+    found: dict[str, Json] = {}
+    if bounds.min_length:
+        found["minLength"] = bounds.min_length
+    if bounds.max_length:
+        found["maxLength"] = bounds.max_length
+    if bounds.pattern:
+        found["pattern"] = f"^(?:{bounds.pattern})$"
+    if bounds.format in _FORMATS:
+        found["format"] = _FORMATS[bounds.format]
+    if (number := _NUMBERS.get(field.cpp_type)) is not None:
+        found |= {"minimum": number(bounds.min)} if bounds.HasField("min") else {}
+        found |= {"maximum": number(bounds.max)} if bounds.HasField("max") else {}
+    return {"anyOf": [{"const": ""}, found]} if bounds.or_empty and may_be_empty else found
+
+
+def _bounds_of_list(bounds: Bounds) -> dict[str, Json]:
+    found: dict[str, Json] = {}
+    if bounds.min_items:
+        found["minItems"] = bounds.min_items
+    if bounds.max_items:
+        found["maxItems"] = bounds.max_items
+    return found
 
 
 def as_text(comment: str) -> str:

@@ -132,6 +132,28 @@ def test_requests_are_closed_and_answers_may_grow() -> None:
     assert "postId" not in SCHEMAS["UpdatePostRequest"]["properties"]  # it stands in the path
 
 
+def test_what_a_request_may_hold_is_said_as_its_bounds_are() -> None:
+    account = SCHEMAS["SignUpRequest"]["properties"]
+    assert account["username"] == {
+        "type": "string",
+        "minLength": 3,
+        "maxLength": 30,
+        "pattern": "^(?:[a-z0-9_]+)$",
+        "description": "Unique. Must be 3-30 of a-z, 0-9 and _.",
+    }
+    assert account["email"]["format"] == "email"
+    assert account["displayName"]["anyOf"] == [{"const": ""}, {"minLength": 1, "maxLength": 60}]
+    tags = SCHEMAS["PostMetadataInput"]["properties"]["tags"]
+    assert (tags["maxItems"], tags["items"]["maxLength"]) == (10, 50)
+    assert "maxItems" not in SCHEMAS["PostMetadata"]["properties"]["tags"]
+    place = SCHEMAS["LocationInput"]["properties"]["latitude"]
+    assert (place["minimum"], place["maximum"]) == (-90, 90)
+    report = SCHEMAS["RecordEventsRequest"]["properties"]["events"]
+    assert (report["minItems"], report["maxItems"]) == (1, 100)
+    (user_id, _) = DOCUMENT["paths"]["/v1/users/{userId}"]["get"]["parameters"]
+    assert user_id["schema"] == {"type": "string", "format": "uuid"}
+
+
 @pytest.mark.parametrize(
     "error", [InvalidArgument.of("a", "b"), ResourceExhausted(1.5), KeyError("x")], ids=repr
 )
