@@ -22,7 +22,7 @@ from svckit.postgres.client import Database, open_database
 from svckit.postgres.migrations import migrate
 from svckit.postgres.outbox import COMPONENT as OUTBOX_COMPONENT
 from svckit.postgres.outbox import PostgresOutbox, RowKey
-from svckit.rpc.server import Server, run_until_signal, served
+from svckit.rpc.server import Duties, run_until_signal
 from user_svc.accounts import Accounts
 from user_svc.graph import Graph
 from user_svc.graph_servicer import GraphServicer
@@ -34,6 +34,7 @@ from user_svc.session_store import SessionStore
 from user_svc.sessions import Sessions
 from user_svc.settings import Settings
 from user_svc.store import PeopleStore
+from user_svc.upkeep_store import UpkeepStore
 
 NAME = "user_svc"
 COMPONENT = Component(NAME, Path(__file__).parent / "migrations")
@@ -49,6 +50,8 @@ class App:
     graph: Graph
     maintenance: Maintenance
     keys: SigningKeys
+    revocations: Revocations
+    verifier: TokenVerifier
     relay: Relay[RowKey]
 
 
@@ -61,19 +64,36 @@ async def open_app(
     await migrate_when_there(lambda: migrate(dsn, [OUTBOX_COMPONENT, COMPONENT]))
     keys = SigningKeys(settings.user_keys_file)
     async with open_database(settings.postgres, NAME) as database:
-        passwords = Passwords(settings.password_threads, settings.passwords_waiting_max)
+        passwords = Passwords(settings.passwords)
         # Where it does not run (role `api`), an event waits for the next look of the one that does.
         relay = Relay(PostgresOutbox(database), publisher)
         changes = unit_of_work(database, relay.nudge)
-        people, session_store = PeopleStore(database), SessionStore(database)
-        graph_store = GraphStore(database)
-        signer = UserTokenSigner(keys)
-        sessions = Sessions(changes, session_store, people, passwords, signer, _now)
-        accounts = Accounts(changes, people, session_store, sessions, passwords, _now)
-        graph = Graph(changes, graph_store, people, _now)
-        maintenance = Maintenance(graph_store, session_store, _now)
+        people = PeopleStore(database, settings.search)
+        session_store = SessionStore(database)
+        sessions = Sessions(
+            changes,
+            session_store,
+            people,
+            passwords,
+            UserTokenSigner(keys),
+            _now,
+            settings.sessions,
+        )
+        revocations = Revocations(sessions.revocations)
         try:
-            yield App(database, accounts, sessions, graph, maintenance, keys, relay)
+            yield App(
+                database=database,
+                accounts=Accounts(changes, people, session_store, sessions, passwords, _now),
+                sessions=sessions,
+                graph=Graph(
+                    changes, GraphStore(database, settings.graph), people, _now, settings.graph
+                ),
+                maintenance=Maintenance(UpkeepStore(database), _now, settings.maintenance),
+                keys=keys,
+                revocations=revocations,
+                verifier=TokenVerifier(keys, StaticKeys(settings.service_keys_file), revocations),
+                relay=relay,
+            )
         finally:
             passwords.close()
 
@@ -84,21 +104,23 @@ async def run(settings: Settings, role: str) -> None:
         open_publisher(settings.bus) as publisher,
         open_app(settings, publisher) as app,
     ):
-        revocations = Revocations(app.sessions.revocations)
-        verifier = TokenVerifier(app.keys, StaticKeys(settings.service_keys_file), revocations)
-        background: list[Coroutine[None, None, None]] = []
-        services: dict[ServiceDescriptor, object] = {}
-        if role in {"api", "all"}:
-            await revocations.poll()
-            background.append(revocations.run())
-            services = servicers(app, settings)
-        if role in {"relay", "all"}:
-            background += [app.maintenance.run(), app.relay.run()]
-        server = Server(settings.server, settings.port, verifier, services, [app.database.ping])
-        await run_until_signal(served(server, background))
+        await app.revocations.poll()
+        await run_until_signal(duties(app, settings, role).served(settings.server, settings.port))
 
 
-def servicers(app: App, settings: Settings) -> dict[ServiceDescriptor, object]:
+def duties(app: App, settings: Settings, role: str) -> Duties:
+    """What the program does in its role."""
+    services: dict[ServiceDescriptor, object] = {}
+    background: list[Coroutine[None, None, None]] = []
+    if role in {"api", "all"}:
+        services = _servicers(app, settings)
+        background.append(app.revocations.run())
+    if role in {"relay", "all"}:
+        background += [app.maintenance.run(), app.relay.run()]
+    return Duties(app.verifier, services, background, [app.database.ping])
+
+
+def _servicers(app: App, settings: Settings) -> dict[ServiceDescriptor, object]:
     """Every service of this program with what serves it."""
     page_tokens = PageTokens(settings.page_token_key.encode())
     services = pb.DESCRIPTOR.services_by_name

@@ -11,12 +11,13 @@ from uuid import UUID
 from svckit.auth.tokens import TokenRevoked
 from svckit.ids import ID_BYTES
 from svckit.postgres.changes import Change, Changes
-from user_svc import events, model
+from user_svc import events
 from user_svc.graph_store import EdgeState, GraphStore
 from user_svc.model import (
     Blocked,
     EdgeKind,
     EdgeLimitReached,
+    GraphSettings,
     Relationship,
     SelfTarget,
     Suggestion,
@@ -39,11 +40,13 @@ class Graph:
         store: GraphStore,
         people: PeopleStore,
         clock: Callable[[], datetime],
+        settings: GraphSettings,
     ) -> None:
         self._changes = changes
         self._store = store
         self._people = people
         self._clock = clock
+        self._settings = settings
 
     async def follow(self, actor_id: UserId, target_id: UserId) -> Relationship:
         return await self._add(EdgeKind.FOLLOW, actor_id, target_id, self._apply_follow)
@@ -72,7 +75,7 @@ class Graph:
                 raise Blocked(user_id=str(target_id))
             if not state.exists:
                 if state.is_full:
-                    raise EdgeLimitReached(kind=kind, limit=str(model.EDGES_MAX))
+                    raise EdgeLimitReached(kind=kind, limit=str(self._settings.edges_max))
                 await apply(change, actor_id, target_id, self._clock())
 
         await self._changes.run(add)
@@ -182,10 +185,10 @@ class Graph:
 
         One chunk is held at a time, and no connection between them: a slow reader costs nothing.
         """
-        chunk_bytes = model.STREAM_CHUNK_IDS * ID_BYTES
-        while packed := await self._store.follower_ids(user_id, after, model.STREAM_CHUNK_IDS):
+        chunk_ids = self._settings.stream_chunk_ids
+        while packed := await self._store.follower_ids(user_id, after, chunk_ids):
             yield packed
-            if len(packed) < chunk_bytes:
+            if len(packed) < chunk_ids * ID_BYTES:
                 return
             after = UUID(bytes=packed[-ID_BYTES:])
 
@@ -197,8 +200,8 @@ class Graph:
 
         In a large batch less can be told of each, so that the answer fits into a message.
         """
-        share = model.HIDDEN_PER_ANSWER_MAX // max(len(viewer_ids), 1)
-        return await self._store.hidden_ids(viewer_ids, min(model.HIDDEN_MAX, share))
+        share = self._settings.hidden_ids_per_answer_max // max(len(viewer_ids), 1)
+        return await self._store.hidden_ids(viewer_ids, min(self._settings.hidden_ids_max, share))
 
     async def viewer_graph(self, viewer_id: UserId) -> ViewerGraph:
         return await self._store.viewer_graph(viewer_id)

@@ -12,11 +12,10 @@ from uuid import UUID
 
 from svckit.ids import ID_BYTES
 from svckit.postgres.changes import Change
-from svckit.postgres.client import Connection, Database
+from svckit.postgres.client import Database
 from user_svc.model import (
-    BLOCKED_BY_MAX,
-    EDGES_MAX,
     EdgeKind,
+    GraphSettings,
     Relationship,
     Suggestion,
     User,
@@ -24,11 +23,6 @@ from user_svc.model import (
     ViewerGraph,
 )
 from user_svc.store import PERSON_COLUMNS, to_user
-
-SUGGESTION_FOLLOWEES_MAX = 200
-SUGGESTION_FOLLOWEES_EACH_MAX = 100
-SUGGESTION_CANDIDATES_MAX = 1000
-SUGGESTIONS_MAX = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,18 +51,18 @@ _TABLES = {
     EdgeKind.MUTE: _Table("mutes", "muter_id", "muted_id"),
 }
 
-_EDGE_STATE = {
-    kind: f"""
+
+def _edge_state(table: _Table, edges_max: int) -> str:
+    return f"""
     SELECT
         EXISTS (SELECT FROM users WHERE user_id = $1 AND delete_time IS NULL),
         EXISTS (SELECT FROM users WHERE user_id = $2 AND delete_time IS NULL),
         EXISTS (SELECT FROM blocks WHERE blocker_id = $1 AND blocked_id = $2
             UNION ALL SELECT FROM blocks WHERE blocker_id = $2 AND blocked_id = $1),
         EXISTS (SELECT FROM {table.name} WHERE {table.actor} = $1 AND {table.target} = $2),
-        EXISTS (SELECT FROM {table.name} WHERE {table.actor} = $1 OFFSET {EDGES_MAX - 1})
+        EXISTS (SELECT FROM {table.name} WHERE {table.actor} = $1 OFFSET {edges_max - 1})
     """
-    for kind, table in _TABLES.items()
-}
+
 
 _FOLLOW = """
 WITH edge AS (
@@ -97,18 +91,22 @@ FROM unnest($2::uuid[]) WITH ORDINALITY AS other (id, place) ORDER BY place
 _PACKED = "coalesce(string_agg(uuid_send(id), ''::bytea ORDER BY id), ''::bytea)"
 # The edges of somebody who was deleted are there until they are purged.
 _EXISTS = "EXISTS (SELECT FROM users WHERE user_id = $1 AND delete_time IS NULL)"
-_VIEWER_GRAPH = f"""
+
+
+def _viewer_graph(blocked_by_max: int) -> str:
+    return f"""
 SELECT
     {_EXISTS},
     (SELECT {_PACKED} FROM (SELECT followee_id AS id FROM follows WHERE follower_id = $1) AS ids),
     (SELECT {_PACKED} FROM (SELECT blocked_id AS id FROM blocks WHERE blocker_id = $1) AS ids),
     (SELECT {_PACKED} FROM (
         SELECT blocker_id AS id FROM blocks WHERE blocked_id = $1
-        ORDER BY blocker_id LIMIT {BLOCKED_BY_MAX + 1}
+        ORDER BY blocker_id LIMIT {blocked_by_max + 1}
     ) AS ids),
     (SELECT {_PACKED} FROM (SELECT muted_id AS id FROM mutes WHERE muter_id = $1) AS ids),
     now()
 """
+
 
 _HIDDEN = f"""
 SELECT packed
@@ -139,12 +137,13 @@ SELECT {_PACKED} FROM (
 ) AS ids
 """
 
-# Bounded whatever the graph looks like: the last 200 followees, the last 100 followees of each, the
-# 1,000 that most of them share. Only those are looked at closely.
-_SUGGESTIONS = f"""
+
+def _suggestions(settings: GraphSettings) -> str:
+    """Bounded whatever the graph looks like: only the best candidates are looked at closely."""
+    return f"""
 WITH mine AS MATERIALIZED (
     SELECT followee_id AS id FROM follows WHERE follower_id = $1
-    ORDER BY create_time DESC, followee_id DESC LIMIT {SUGGESTION_FOLLOWEES_MAX}
+    ORDER BY create_time DESC, followee_id DESC LIMIT {settings.suggestion_followees_max}
 ), known AS MATERIALIZED (
     SELECT $1 AS id
     UNION ALL SELECT followee_id FROM follows WHERE follower_id = $1
@@ -154,13 +153,13 @@ WITH mine AS MATERIALIZED (
     SELECT theirs.followee_id AS id, count(*) AS mutual_count
     FROM mine CROSS JOIN LATERAL (
         SELECT followee_id FROM follows WHERE follower_id = mine.id
-        ORDER BY create_time DESC, followee_id DESC LIMIT {SUGGESTION_FOLLOWEES_EACH_MAX}
+        ORDER BY create_time DESC, followee_id DESC LIMIT {settings.suggestion_followees_each_max}
     ) AS theirs
     WHERE NOT EXISTS (SELECT FROM known WHERE known.id = theirs.followee_id)
     GROUP BY theirs.followee_id
 ), best AS MATERIALIZED (
     SELECT id, mutual_count FROM counted
-    ORDER BY mutual_count DESC, id DESC LIMIT {SUGGESTION_CANDIDATES_MAX}
+    ORDER BY mutual_count DESC, id DESC LIMIT {settings.suggestion_candidates_max}
 ), placed AS (
     SELECT id, mutual_count, row_number() OVER (ORDER BY mutual_count DESC, id DESC) AS place
     FROM best
@@ -168,77 +167,29 @@ WITH mine AS MATERIALIZED (
 )
 SELECT {PERSON_COLUMNS}, mutual_count
 FROM placed JOIN people ON people.user_id = placed.id
-WHERE place <= {SUGGESTIONS_MAX} AND (mutual_count, placed.id) < ($2, $3)
+WHERE place <= {settings.suggestions_max} AND (mutual_count, placed.id) < ($2, $3)
 ORDER BY mutual_count DESC, placed.id DESC LIMIT $4
-"""
-
-_FOLD = """
-WITH taken AS (
-    DELETE FROM follow_count_deltas WHERE delta_id IN (
-        SELECT delta_id FROM follow_count_deltas ORDER BY delta_id LIMIT $1
-    ) RETURNING user_id, follower_delta, following_delta
-), sums AS (
-    SELECT user_id, sum(follower_delta) AS followers, sum(following_delta) AS followings
-    FROM taken GROUP BY user_id
-), folded AS (
-    UPDATE follow_counts
-    SET follower_count = follower_count + followers, following_count = following_count + followings
-    FROM sums WHERE follow_counts.user_id = sums.user_id
-)
-SELECT count(*) FROM taken
-"""
-_FOLD_LOCK = 0x666F6C64  # "fold": one folder at a time
-
-_NEXT_TO_PURGE = """
-SELECT user_id FROM users WHERE delete_time IS NOT NULL AND purge_time IS NULL
-ORDER BY delete_time LIMIT 1 FOR UPDATE SKIP LOCKED
-"""
-_PURGE = """
-WITH doomed_followers AS (
-    SELECT follower_id, followee_id FROM follows WHERE followee_id = $1
-    ORDER BY follower_id LIMIT $2
-), doomed_followings AS (
-    SELECT follower_id, followee_id FROM follows WHERE follower_id = $1 LIMIT $2
-), gone AS (
-    DELETE FROM follows USING (
-        SELECT * FROM doomed_followers UNION ALL SELECT * FROM doomed_followings
-    ) AS doomed
-    WHERE follows.follower_id = doomed.follower_id AND follows.followee_id = doomed.followee_id
-    RETURNING follows.follower_id, follows.followee_id
-), unblocked AS (
-    DELETE FROM blocks WHERE (blocker_id, blocked_id) IN (
-        (SELECT blocker_id, blocked_id FROM blocks WHERE blocker_id = $1 LIMIT $2)
-        UNION ALL (SELECT blocker_id, blocked_id FROM blocks WHERE blocked_id = $1 LIMIT $2)
-    ) RETURNING 1
-), unmuted AS (
-    DELETE FROM mutes WHERE (muter_id, muted_id) IN (
-        (SELECT muter_id, muted_id FROM mutes WHERE muter_id = $1 LIMIT $2)
-        UNION ALL (SELECT muter_id, muted_id FROM mutes WHERE muted_id = $1 LIMIT $2)
-    ) RETURNING 1
-), counted AS MATERIALIZED (
-    SELECT add_follow_counts(user_id, -sum(followers)::bigint, -sum(followings)::bigint)
-    FROM (
-        SELECT followee_id AS user_id, 1 AS followers, 0 AS followings FROM gone
-        UNION ALL SELECT follower_id, 0, 1 FROM gone
-    ) AS changes GROUP BY user_id
-)
-SELECT (SELECT count(*) FROM counted) + (SELECT count(*) FROM unblocked)
-    + (SELECT count(*) FROM unmuted)
 """
 
 
 class GraphStore:
     """All statements about edges between people."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, settings: GraphSettings) -> None:
         self._database = database
+        self._blocked_by_max = settings.blocked_by_max
+        self._edge_state = {
+            kind: _edge_state(table, settings.edges_max) for kind, table in _TABLES.items()
+        }
+        self._viewer_graph = _viewer_graph(settings.blocked_by_max)
+        self._suggestions = _suggestions(settings)
 
     async def lock_edge(
         self, change: Change, kind: EdgeKind, actor_id: UserId, target_id: UserId
     ) -> EdgeState:
         """Takes the locks of both people, then says how things are between them."""
         await change.connection.execute("SELECT lock_people($1, $2)", actor_id, target_id)
-        row = await change.connection.fetchrow(_EDGE_STATE[kind], actor_id, target_id)
+        row = await change.connection.fetchrow(self._edge_state[kind], actor_id, target_id)
         assert row is not None
         return EdgeState(*row.values())
 
@@ -329,12 +280,12 @@ class GraphStore:
         return packed
 
     async def viewer_graph(self, viewer_id: UserId) -> ViewerGraph:
-        row = await self._database.fetchrow(_VIEWER_GRAPH, viewer_id)
+        row = await self._database.fetchrow(self._viewer_graph, viewer_id)
         assert row is not None
         exists, followees, blocked, blocked_by, muted, read_time = row.values()
         if not exists:
             return ViewerGraph(False, b"", b"", b"", False, b"", read_time)  # noqa: FBT003
-        most = BLOCKED_BY_MAX * ID_BYTES
+        most = self._blocked_by_max * ID_BYTES
         return ViewerGraph(
             exists=True,
             followee_ids=followees,
@@ -353,31 +304,5 @@ class GraphStore:
     async def suggestions(
         self, viewer_id: UserId, before: tuple[int, UUID], limit: int
     ) -> list[Suggestion]:
-        rows = await self._database.fetch(_SUGGESTIONS, viewer_id, *before, limit)
+        rows = await self._database.fetch(self._suggestions, viewer_id, *before, limit)
         return [Suggestion(to_user(row), row["mutual_count"]) for row in rows]
-
-    async def fold_counts(self, limit: int) -> int:
-        """Folds waiting deltas into the counts; returns how many. No reader sees a difference."""
-
-        async def fold(connection: Connection) -> int:
-            if not await connection.fetchval("SELECT pg_try_advisory_xact_lock($1)", _FOLD_LOCK):
-                return 0
-            folded: int = await connection.fetchval(_FOLD, limit)
-            return folded
-
-        return await self._database.run(fold)
-
-    async def purge_edges(self, limit: int) -> bool:
-        """Removes some edges of one deleted person; returns whether there was anything to do."""
-
-        async def purge(connection: Connection) -> bool:
-            user_id = await connection.fetchval(_NEXT_TO_PURGE)
-            if user_id is None:
-                return False
-            if not await connection.fetchval(_PURGE, user_id, limit):
-                await connection.execute(
-                    "UPDATE users SET purge_time = now() WHERE user_id = $1", user_id
-                )
-            return True
-
-        return await self._database.run(purge)

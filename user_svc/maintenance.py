@@ -7,59 +7,61 @@ does nothing wrong when it is done twice or cut off.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from svckit.errors import DomainError
 from user_svc import metrics
-from user_svc.graph_store import GraphStore
-from user_svc.session_store import SessionStore
+from user_svc.upkeep_store import UpkeepStore
 
 logger = logging.getLogger(__name__)
 
-FOLD_INTERVAL_S = 1.0
-FOLD_BATCH = 1_000
-PURGE_INTERVAL_S = 0.5
-PURGE_BATCH = 500
-SESSIONS_INTERVAL_S = 60.0
-SESSIONS_BATCH = 1_000
-REVOKED_SESSIONS_KEPT = timedelta(hours=1)
+
+@dataclass(frozen=True, slots=True)
+class MaintenanceSettings:
+    """How often each step is taken, and how much it does at once."""
+
+    fold_every_s: float = 1.0
+    fold_deltas_max: int = 1_000
+    purge_every_s: float = 0.5
+    purge_edges_max: int = 500  # of each table
+    sessions_every_s: float = 60.0
+    sessions_max: int = 1_000
+    revoked_sessions_kept: timedelta = timedelta(hours=1)
 
 
 class Maintenance:
     """The tasks of the role `relay`, beside the relay itself."""
 
     def __init__(
-        self,
-        graph: GraphStore,
-        sessions: SessionStore,
-        clock: Callable[[], datetime],
+        self, store: UpkeepStore, clock: Callable[[], datetime], settings: MaintenanceSettings
     ) -> None:
-        self._graph = graph
-        self._sessions = sessions
+        self._store = store
         self._clock = clock
+        self._settings = settings
 
     async def run(self) -> None:
         """For ever. A step that fails is logged and tried again at its next turn."""
+        settings = self._settings
         async with asyncio.TaskGroup() as group:
-            group.create_task(_repeat(self.fold_counts, FOLD_INTERVAL_S))
-            group.create_task(_repeat(self.purge_deleted, PURGE_INTERVAL_S))
-            group.create_task(_repeat(self.delete_old_sessions, SESSIONS_INTERVAL_S))
+            group.create_task(_repeat(self.fold_counts, settings.fold_every_s))
+            group.create_task(_repeat(self.purge_deleted, settings.purge_every_s))
+            group.create_task(_repeat(self.delete_old_sessions, settings.sessions_every_s))
 
     async def fold_counts(self) -> None:
-        folded = FOLD_BATCH
-        while folded == FOLD_BATCH:
-            folded = await self._graph.fold_counts(FOLD_BATCH)
+        folded = most = self._settings.fold_deltas_max
+        while folded == most:
+            folded = await self._store.fold_counts(most)
             metrics.COUNTS_FOLDED.inc(folded)
 
     async def purge_deleted(self) -> None:
-        while await self._graph.purge_edges(PURGE_BATCH):
+        while await self._store.purge_edges(self._settings.purge_edges_max):
             metrics.PURGE_BATCHES.inc()
 
     async def delete_old_sessions(self) -> None:
-        now = self._clock()
-        while await self._sessions.delete_old_sessions(
-            now - REVOKED_SESSIONS_KEPT, now, SESSIONS_BATCH
-        ):
+        now, most = self._clock(), self._settings.sessions_max
+        revoked_before = now - self._settings.revoked_sessions_kept
+        while await self._store.delete_old_sessions(revoked_before, now, most):
             pass
 
 

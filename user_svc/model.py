@@ -1,7 +1,7 @@
 """People, sessions and edges as values, their bounds, and what can go wrong with them."""
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from typing import NewType
 from uuid import UUID
@@ -17,15 +17,22 @@ from svckit.errors import (
 UserId = NewType("UserId", UUID)
 SessionId = NewType("SessionId", UUID)
 
-EDGES_MAX = 10_000
-BLOCKED_BY_MAX = 50_000
-HIDDEN_MAX = 1000
-HIDDEN_PER_ANSWER_MAX = 200_000  # ids that fit into one message
 BATCH_MAX = 500
-STREAM_CHUNK_IDS = 4096
-SESSIONS_PER_USER_MAX = 50
-SESSION_LIFETIME = timedelta(days=30)
-REFRESH_GRACE = timedelta(seconds=15)
+
+
+@dataclass(frozen=True, slots=True)
+class GraphSettings:
+    """How much of the graph there may be, and how much of it is looked at or told at once."""
+
+    edges_max: int = 10_000  # of one kind, from one person
+    blocked_by_max: int = 50_000
+    hidden_ids_max: int = 1_000  # of one viewer
+    hidden_ids_per_answer_max: int = 200_000  # what fits into one message
+    stream_chunk_ids: int = 4_096
+    suggestion_followees_max: int = 200  # the last ones of the viewer
+    suggestion_followees_each_max: int = 100  # the last ones of each of these
+    suggestion_candidates_max: int = 1_000  # those that most of them share
+    suggestions_max: int = 200
 
 
 class Role(StrEnum):

@@ -4,30 +4,46 @@ import asyncio
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import TypeVar
 
 import argon2
 
 from svckit.errors import ResourceExhausted
+from svckit.settings import setting
 
 T = TypeVar("T")
 
-# OWASP's first recommendation for Argon2id: about 20 ms and 19 MiB a hash.
-MEMORY_KIB = 19_456
-ITERATIONS = 2
-LANES = 1
-RETRY_AFTER_S = 1.0
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PasswordSettings:
+    """How hard hashing is, and how much of it there may be at once."""
+
+    threads: int = setting(
+        "PASSWORD_THREADS", "passwords hashed at once", 1, at_least=1, at_most=64
+    )
+    waiting_max: int = setting(
+        "PASSWORDS_WAITING_MAX", "passwords that wait to be hashed", 100, at_least=0
+    )
+    # OWASP's first recommendation for Argon2id: about 20 ms and 19 MiB a hash.
+    memory_kib: int = 19_456
+    iterations: int = 2
+    lanes: int = 1
+    retry_after_s: float = 1.0  # for a caller that is refused
 
 
 class Passwords:
     """Hashes and checks passwords. Close it to let its threads go."""
 
-    def __init__(self, threads: int, waiting_max: int) -> None:
+    def __init__(self, settings: PasswordSettings) -> None:
         self._hasher = argon2.PasswordHasher(
-            time_cost=ITERATIONS, memory_cost=MEMORY_KIB, parallelism=LANES
+            time_cost=settings.iterations,
+            memory_cost=settings.memory_kib,
+            parallelism=settings.lanes,
         )
-        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="passwords")
-        self._places = threading.BoundedSemaphore(threads + waiting_max)
+        self._executor = ThreadPoolExecutor(settings.threads, thread_name_prefix="passwords")
+        self._slots = threading.BoundedSemaphore(settings.threads + settings.waiting_max)
+        self._retry_after_s = settings.retry_after_s
         self._nobodys_hash = self._hasher.hash("the password of nobody")
 
     def close(self) -> None:
@@ -48,9 +64,9 @@ class Passwords:
             return False
 
     async def _work(self, work: Callable[[], T]) -> T:
-        """The place is given back when the thread is done, also when nobody waits any more."""
-        if not self._places.acquire(blocking=False):
-            raise ResourceExhausted(RETRY_AFTER_S)
+        """The slot is given back when the thread is done, also when nobody waits any more."""
+        if not self._slots.acquire(blocking=False):
+            raise ResourceExhausted(self._retry_after_s)
         future = self._executor.submit(work)
-        future.add_done_callback(lambda _: self._places.release())
+        future.add_done_callback(lambda _: self._slots.release())
         return await asyncio.wrap_future(future)

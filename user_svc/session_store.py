@@ -152,19 +152,3 @@ class SessionStore:
             since,
         )
         return [Revocation(row["session_id"], row["revoke_time"]) for row in rows]
-
-    async def delete_old_sessions(self, revoked_before: datetime, now: datetime, limit: int) -> int:
-        """Sessions that nobody can ask about any more; returns how many."""
-        rows = await self._database.fetch(
-            """
-            DELETE FROM sessions WHERE session_id IN (
-                (SELECT session_id FROM sessions WHERE revoke_time < $1 LIMIT $3)
-                UNION ALL
-                (SELECT session_id FROM sessions WHERE expire_time < $2 LIMIT $3)
-            ) RETURNING 1
-            """,
-            revoked_before,
-            now,
-            limit,
-        )
-        return len(rows)

@@ -24,7 +24,7 @@ from svckit.auth.tokens import USER_TOKEN_LIFETIME_S, TokenRevoked, UserTokenSig
 from svckit.auth.tokens import Role as TokenRole
 from svckit.ids import ID_BYTES, new_id
 from svckit.postgres.changes import Change, Changes
-from user_svc import metrics, model
+from user_svc import metrics
 from user_svc.model import (
     RefreshTokenInvalid,
     RefreshTokenReused,
@@ -78,6 +78,13 @@ class RefreshToken:
         return cls(session_id, data[ID_BYTES:family_end], data[family_end:])
 
 
+@dataclass(frozen=True, slots=True)
+class SessionSettings:
+    lifetime: timedelta = timedelta(days=30)  # from the last rotation
+    rotation_grace: timedelta = timedelta(seconds=15)
+    per_person_max: int = 50
+
+
 class Sessions:
     """Use cases of AuthService, other than signing up."""
 
@@ -89,6 +96,7 @@ class Sessions:
         passwords: Passwords,
         signer: UserTokenSigner,
         clock: Callable[[], datetime],
+        settings: SessionSettings,
     ) -> None:
         self._changes = changes
         self._store = store
@@ -96,6 +104,7 @@ class Sessions:
         self._passwords = passwords
         self._signer = signer
         self._clock = clock
+        self._settings = settings
 
     async def open(self, change: Change, user_id: UserId, role: Role) -> Tokens:
         """A new session, within the transaction that found out whose it is.
@@ -115,9 +124,9 @@ class Sessions:
             secret_hash=_hash(token.secret),
             create_time=now,
             rotate_time=now,
-            expire_time=now + model.SESSION_LIFETIME,
+            expire_time=now + self._settings.lifetime,
         )
-        await self._store.insert_session(change, session, model.SESSIONS_PER_USER_MAX)
+        await self._store.insert_session(change, session, self._settings.per_person_max)
         return self._tokens(token, user_id, role)
 
     async def log_in(self, login: str, password: str) -> tuple[User, Tokens]:
@@ -176,7 +185,7 @@ class Sessions:
         if hmac.compare_digest(presented, session.secret_hash):
             salt = secrets.token_bytes(_SALT_BYTES)
             successor = token.successor(salt)
-            expire_time = now + model.SESSION_LIFETIME
+            expire_time = now + self._settings.lifetime
             await self._store.rotate_session(
                 change, session.session_id, _hash(successor.secret), salt, now, expire_time
             )
@@ -185,7 +194,7 @@ class Sessions:
             session.rotation_salt is not None
             and session.previous_hash is not None
             and hmac.compare_digest(presented, session.previous_hash)
-            and now <= session.rotate_time + model.REFRESH_GRACE
+            and now <= session.rotate_time + self._settings.rotation_grace
         ):
             return "repeated", token.successor(session.rotation_salt)
         await self._store.revoke_session(change, session.session_id, now)

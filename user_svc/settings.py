@@ -9,6 +9,11 @@ from svckit.program import ProcessSettings
 from svckit.rpc.server import ServerSettings
 from svckit.service_settings import page_token_key, service_keys_file
 from svckit.settings import PORT_MAX, Secret, SettingsError, setting
+from user_svc.maintenance import MaintenanceSettings
+from user_svc.model import GraphSettings
+from user_svc.passwords import PasswordSettings
+from user_svc.sessions import SessionSettings
+from user_svc.store import SearchSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,18 +24,17 @@ class Settings:
     server: ServerSettings
     postgres: PostgresSettings
     bus: BusSettings
+    passwords: PasswordSettings
+    sessions: SessionSettings
+    search: SearchSettings
+    graph: GraphSettings
+    maintenance: MaintenanceSettings
     port: int = setting("USER_SVC_PORT", "gRPC port", 50051, at_least=0, at_most=PORT_MAX)
     user_keys_file: Path = setting(
         "USER_TOKEN_KEYS_FILE", "JWK set with the private keys that sign people's tokens"
     )
     service_keys_file: Path = service_keys_file()
     page_token_key: Secret = page_token_key()
-    password_threads: int = setting(
-        "PASSWORD_THREADS", "passwords hashed at once", 1, at_least=1, at_most=64
-    )
-    passwords_waiting_max: int = setting(
-        "PASSWORDS_WAITING_MAX", "passwords that wait to be hashed", 100, at_least=0
-    )
 
     def __post_init__(self) -> None:
         if not self.postgres.url():

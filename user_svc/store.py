@@ -6,6 +6,7 @@ it. The stores of sessions and of the graph stand beside this file.
 
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
@@ -18,8 +19,6 @@ PERSON_COLUMNS = (
     "people.user_id, username, email, display_name, bio, avatar_url, role, people.create_time,"
     " follower_count, following_count"
 )
-SEARCH_CANDIDATES_MAX = 200
-SEARCH_SIMILAR_MAX = 2_000
 TRIGRAM_LENGTH = 3
 
 _ADMIN_LOCK = 0x61646D696E  # "admin": admins are taken away one after another
@@ -27,23 +26,35 @@ _ADMIN_LOCK = 0x61646D696E  # "admin": admins are taken away one after another
 _PERSON = f"SELECT {PERSON_COLUMNS} FROM people"
 _NAME = 'lower(display_name) COLLATE "C"'
 _SEARCHED = "(username || ' ' || lower(display_name))"
-# Bounded whatever is asked for: the first of those whose name begins so, and of those with
-# something similar in theirs the best among the first that the index finds.
-_SEARCH = f"""
+
+
+@dataclass(frozen=True, slots=True)
+class SearchSettings:
+    candidates_max: int = 200  # of each way to find somebody
+    similar_max: int = 2_000  # names compared
+
+
+def _search(settings: SearchSettings) -> str:
+    """Bounded whatever is asked for.
+
+    Looked at are the first of those whose name begins so, and of those with something similar in
+    theirs the best among the first that the index finds.
+    """
+    return f"""
 WITH candidates AS (
     (SELECT user_id, 2.0 AS score FROM users
      WHERE username >= $1 AND username < $2 AND delete_time IS NULL
-     ORDER BY username LIMIT {SEARCH_CANDIDATES_MAX})
+     ORDER BY username LIMIT {settings.candidates_max})
     UNION ALL
     (SELECT user_id, 1.5 FROM users
      WHERE {_NAME} >= $1 AND {_NAME} < $2 AND delete_time IS NULL
-     ORDER BY {_NAME} LIMIT {SEARCH_CANDIDATES_MAX})
+     ORDER BY {_NAME} LIMIT {settings.candidates_max})
     UNION ALL
     (SELECT user_id, similarity FROM (
         SELECT user_id, word_similarity($1, {_SEARCHED}) AS similarity FROM users
         WHERE length($1) >= {TRIGRAM_LENGTH} AND $1 <% {_SEARCHED} AND delete_time IS NULL
-        LIMIT {SEARCH_SIMILAR_MAX}
-    ) AS similar_ones ORDER BY similarity DESC, user_id DESC LIMIT {SEARCH_CANDIDATES_MAX})
+        LIMIT {settings.similar_max}
+    ) AS similar_ones ORDER BY similarity DESC, user_id DESC LIMIT {settings.candidates_max})
 ), scored AS (
     SELECT user_id, (max(score) * 1000000)::integer AS rank FROM candidates GROUP BY user_id
 )
@@ -55,8 +66,9 @@ WHERE (rank, user_id) < ($3, $4) ORDER BY rank DESC, user_id DESC LIMIT $5
 class PeopleStore:
     """All statements about accounts and profiles."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, settings: SearchSettings) -> None:
         self._database = database
+        self._search = _search(settings)
         self._by_id = Coalescer(self._users_by_id)
 
     async def insert_user(self, change: Change, user: User, password_hash: str) -> None:
@@ -148,7 +160,7 @@ class PeopleStore:
         self, query: str, before: tuple[int, UUID], limit: int
     ) -> list[tuple[User, int]]:
         """People with their rank, best first, of a bounded number of candidates."""
-        rows = await self._database.fetch(_SEARCH, *_prefix_range(query), *before, limit)
+        rows = await self._database.fetch(self._search, *_prefix_range(query), *before, limit)
         return [(to_user(row), row["rank"]) for row in rows]
 
     async def list_users(

@@ -7,14 +7,9 @@ from newsfeed.user.v1 import user_service_pb2 as pb
 
 from tests.requests.refusals import refusal
 from tests.stacks.user_stack import Person, UserStack
-from user_svc.model import (
-    BATCH_MAX,
-    EDGES_MAX,
-    HIDDEN_MAX,
-    HIDDEN_PER_ANSWER_MAX,
-    STREAM_CHUNK_IDS,
-)
+from user_svc.model import BATCH_MAX, GraphSettings
 
+LIMITS = GraphSettings()
 VERBS = ("Follow", "Unfollow", "Block", "Unblock", "Mute", "Unmute")
 NOBODY_ID = "01934f5e-7c1a-7d3b-9a52-0c6f4be1d2a7"
 EVERY_ACT = pytest.mark.parametrize("verb", VERBS)
@@ -160,18 +155,18 @@ async def test_there_is_a_limit_to_ones_edges(
 ) -> None:
     ada, bob = await two(user_stack)
     carl = await user_stack.sign_up("carl")
-    await insert_crowd(user_stack, EDGES_MAX)
+    await insert_crowd(user_stack, LIMITS.edges_max)
     await user_stack.app.database.execute(
         f"INSERT INTO {table} ({actor}, {target}, create_time)"
         " SELECT $1::text::uuid, user_id, now() FROM users WHERE username LIKE 'crowd%' LIMIT $2",
         ada.user_id,
-        EDGES_MAX - 1,
+        LIMITS.edges_max - 1,
     )
     await ada.act(verb, bob)
     before = await user_stack.digest()
     refused = await refusal(ada.act(verb, carl))
     assert refused.says == "FAILED_PRECONDITION EDGE_LIMIT_REACHED"
-    assert refused.metadata == {"kind": verb.lower(), "limit": str(EDGES_MAX)}
+    assert refused.metadata == {"kind": verb.lower(), "limit": str(LIMITS.edges_max)}
     await ada.act(verb, bob)  # is there already
     assert await user_stack.digest() == before
     await ada.act(f"Un{verb.lower()}", bob)
@@ -193,15 +188,18 @@ def unpacked(packed: bytes) -> list[str]:
 
 async def test_a_stream_of_followers_goes_on_where_it_broke(user_stack: UserStack) -> None:
     ada = await user_stack.sign_up("ada")
-    await insert_crowd(user_stack, 3 * STREAM_CHUNK_IDS)
+    await insert_crowd(user_stack, 3 * LIMITS.stream_chunk_ids)
     await user_stack.app.database.execute(
         "INSERT INTO follows (followee_id, follower_id, create_time)"
         " SELECT $1::text::uuid, user_id, now() FROM users WHERE username LIKE 'crowd%' LIMIT $2",
         ada.user_id,
-        2 * STREAM_CHUNK_IDS,
+        2 * LIMITS.stream_chunk_ids,
     )
     chunks = await stream(user_stack, ada.user_id)
-    assert [len(chunk) // 16 for chunk in chunks] == [STREAM_CHUNK_IDS, STREAM_CHUNK_IDS]
+    assert [len(chunk) // 16 for chunk in chunks] == [
+        LIMITS.stream_chunk_ids,
+        LIMITS.stream_chunk_ids,
+    ]
     ids = unpacked(b"".join(chunks))
     assert ids == sorted(set(ids))
     rest = await stream(user_stack, ada.user_id, after=chunks[0][-16:])
@@ -261,10 +259,14 @@ async def test_hidden_from_one_is_who_blocks_or_is_blocked_or_muted(user_stack: 
 async def test_beyond_the_limit_services_learn_that_there_are_more(user_stack: UserStack) -> None:
     ada, bob = await two(user_stack)
     carl = await user_stack.sign_up("carl")
-    await insert_hidden(user_stack, ada, HIDDEN_MAX, BLOCKS, BLOCKED_BY, MUTES)
+    await insert_hidden(user_stack, ada, LIMITS.hidden_ids_max, BLOCKS, BLOCKED_BY, MUTES)
     (all_of_them,) = await hidden(user_stack, ada.id_bytes)
     ids = unpacked(all_of_them.user_ids)
-    assert (len(ids), ids == sorted(set(ids)), all_of_them.truncated) == (HIDDEN_MAX, True, False)
+    assert (len(ids), ids == sorted(set(ids)), all_of_them.truncated) == (
+        LIMITS.hidden_ids_max,
+        True,
+        False,
+    )
     await ada.act("Mute", bob)
     found = await hidden(user_stack, carl.id_bytes + ada.id_bytes + carl.id_bytes)
     assert found == [pb.HiddenIds(), pb.HiddenIds(truncated=True), pb.HiddenIds()]
@@ -272,9 +274,11 @@ async def test_beyond_the_limit_services_learn_that_there_are_more(user_stack: U
 
 async def test_the_largest_answer_fits_into_a_message(user_stack: UserStack) -> None:
     ada, bob = await two(user_stack)
-    await insert_hidden(user_stack, ada, HIDDEN_PER_ANSWER_MAX // BATCH_MAX, MUTES)
+    await insert_hidden(user_stack, ada, LIMITS.hidden_ids_per_answer_max // BATCH_MAX, MUTES)
     found = await hidden(user_stack, ada.id_bytes * BATCH_MAX)
-    assert {len(each.user_ids) // 16 for each in found} == {HIDDEN_PER_ANSWER_MAX // BATCH_MAX}
+    assert {len(each.user_ids) // 16 for each in found} == {
+        LIMITS.hidden_ids_per_answer_max // BATCH_MAX
+    }
     await ada.act("Mute", bob)
     assert await hidden(user_stack, ada.id_bytes * BATCH_MAX) == (
         [pb.HiddenIds(truncated=True)] * BATCH_MAX

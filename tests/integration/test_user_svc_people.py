@@ -13,8 +13,9 @@ from newsfeed.user.v1 import user_service_pb2 as pb
 from tests.requests.lists import everybody
 from tests.requests.refusals import refusal
 from tests.stacks.user_stack import PASSWORD, Person, UserStack
-from user_svc import maintenance
+from user_svc.maintenance import Maintenance, MaintenanceSettings
 from user_svc.model import UserId
+from user_svc.upkeep_store import UpkeepStore
 
 NOT_FOUND = "NOT_FOUND USER_NOT_FOUND"
 
@@ -274,9 +275,13 @@ async def test_what_is_left_of_the_deleted_says_nothing_about_them(user_stack: U
 
 
 async def test_edges_of_the_deleted_go_in_batches_and_counts_follow(
-    user_stack: UserStack, monkeypatch: pytest.MonkeyPatch
+    user_stack: UserStack,
 ) -> None:
-    monkeypatch.setattr(maintenance, "PURGE_BATCH", 3)
+    small_steps = Maintenance(
+        UpkeepStore(user_stack.app.database),
+        lambda: datetime.now(UTC),
+        MaintenanceSettings(purge_edges_max=3),
+    )
     eve = await user_stack.sign_up("eve")
     people = [await user_stack.sign_up("person") for _ in range(8)]
     for person in people:
@@ -287,7 +292,8 @@ async def test_edges_of_the_deleted_go_in_batches_and_counts_follow(
     await eve.act("Block", people[-1])
     await people[-2].act("Mute", eve)
     await eve.delete()
-    await user_stack.settle()
+    await small_steps.purge_deleted()
+    await small_steps.fold_counts()
     for table, one, other in (
         ("follows", "follower_id", "followee_id"),
         ("blocks", "blocker_id", "blocked_id"),

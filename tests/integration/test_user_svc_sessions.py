@@ -15,12 +15,12 @@ from svckit.ids import new_id
 from svckit.postgres.changes import Changes
 from tests.polling import LATE_S, until
 from tests.requests.refusals import refusal
-from tests.stacks.user_stack import PASSWORD, Client, Person, UserStack
+from tests.stacks.user_stack import CHEAP_PASSWORDS, PASSWORD, Client, Person, UserStack
 from user_svc.model import RefreshTokenInvalid, RefreshTokenReused, SessionId
 from user_svc.passwords import Passwords
 from user_svc.session_store import SessionStore
-from user_svc.sessions import RefreshToken, Sessions
-from user_svc.store import PeopleStore
+from user_svc.sessions import RefreshToken, Sessions, SessionSettings
+from user_svc.store import PeopleStore, SearchSettings
 
 IN_FORCE_S = 2.0
 OTHER_PASSWORD = "another horse, another battery"
@@ -164,10 +164,11 @@ def sessions_by(stack: UserStack, clock: Callable[[], datetime]) -> Sessions:
     return Sessions(
         Changes(database, lambda: None),
         SessionStore(database),
-        PeopleStore(database),
-        Passwords(threads=1, waiting_max=0),
+        PeopleStore(database, SearchSettings()),
+        Passwords(replace(CHEAP_PASSWORDS, waiting_max=0)),
         UserTokenSigner(stack.app.keys),
         clock,
+        SessionSettings(),
     )
 
 

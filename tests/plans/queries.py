@@ -15,13 +15,11 @@ from svckit.postgres.client import Session as DatabaseSession
 from svckit.postgres.outbox import PostgresOutbox, append
 from tests.plans.plans import PlanRecorder
 from user_svc.graph_store import GraphStore
-from user_svc.maintenance import FOLD_BATCH, PURGE_BATCH, SESSIONS_BATCH
+from user_svc.maintenance import MaintenanceSettings
 from user_svc.model import (
     BATCH_MAX,
-    HIDDEN_MAX,
-    SESSIONS_PER_USER_MAX,
-    STREAM_CHUNK_IDS,
     EdgeKind,
+    GraphSettings,
     Role,
     Session,
     SessionId,
@@ -29,9 +27,11 @@ from user_svc.model import (
     UserId,
 )
 from user_svc.session_store import SessionStore
-from user_svc.store import PeopleStore
+from user_svc.sessions import SessionSettings
+from user_svc.store import PeopleStore, SearchSettings
+from user_svc.upkeep_store import UpkeepStore
 
-STORES = (PeopleStore, SessionStore, GraphStore, PostgresOutbox)
+STORES = (PeopleStore, SessionStore, GraphStore, UpkeepStore, PostgresOutbox)
 TABLES = frozenset(
     {
         *("users", "credentials", "sessions", "follows", "blocks", "mutes"),
@@ -50,11 +50,12 @@ async def ask_everything(recorder: PlanRecorder, world: World) -> None:
     await _ask_people(recorder, world)
     await _ask_sessions(recorder, world)
     await _ask_graph(recorder, world)
+    await _ask_upkeep(recorder, world)
     await _ask_outbox(recorder)
 
 
 async def _ask_people(recorder: PlanRecorder, world: World) -> None:
-    store, ask = PeopleStore(recorder), recorder.ask
+    store, ask = PeopleStore(recorder, SearchSettings()), recorder.ask
     hub, someone = UserId(world.hub), UserId(world.ids[len(world.ids) // 2])
     await ask(store.user, hub)
     await ask(store.user_by_username, "anna_7")
@@ -90,7 +91,7 @@ async def _ask_sessions(recorder: PlanRecorder, world: World) -> None:
     async def change_sessions(change: Change) -> None:
         await ask(store.hold_credentials, change, someone, "hash")
         await ask(store.set_password, change, someone, "hash", "another")
-        await ask(store.insert_session, change, session, SESSIONS_PER_USER_MAX)
+        await ask(store.insert_session, change, session, SessionSettings().per_person_max)
         await ask(store.lock_session, change, session.session_id)
         await ask(
             store.rotate_session,
@@ -105,20 +106,20 @@ async def _ask_sessions(recorder: PlanRecorder, world: World) -> None:
         await ask(store.revoke_sessions, change, someone, NOW)
 
     await Changes(recorder, _nobody_waits).run(change_sessions)
-    await ask(store.delete_old_sessions, NOW - timedelta(days=50), NOW, SESSIONS_BATCH)
 
 
 async def _ask_graph(recorder: PlanRecorder, world: World) -> None:
-    store, ask = GraphStore(recorder), recorder.ask
+    settings = GraphSettings()
+    store, ask = GraphStore(recorder, settings), recorder.ask
     hub, busiest = UserId(world.hub), _most(world)
     others = world.ids[1 : BATCH_MAX + 1]
     await ask(store.relationships, busiest, others)
     await ask(store.viewer_graph, busiest)
-    await ask(store.hidden_ids, world.ids[:BATCH_MAX], HIDDEN_MAX)
-    await ask(store.hidden_ids, world.ids[:1], HIDDEN_MAX)
+    await ask(store.hidden_ids, world.ids[:BATCH_MAX], settings.hidden_ids_max)
+    await ask(store.hidden_ids, world.ids[:1], settings.hidden_ids_max)
     await ask(store.followee_ids, busiest)
-    await ask(store.follower_ids, hub, NIL_ID, STREAM_CHUNK_IDS)
-    await ask(store.follower_ids, hub, world.ids[len(world.ids) // 2], STREAM_CHUNK_IDS)
+    await ask(store.follower_ids, hub, NIL_ID, settings.stream_chunk_ids)
+    await ask(store.follower_ids, hub, world.ids[len(world.ids) // 2], settings.stream_chunk_ids)
     await ask(store.list_followers, hub, LATEST, PAGE)
     for viewer in (busiest, UserId(world.ids[-1])):
         await ask(store.suggestions, viewer, (RANK_MAX, MAX_ID), PAGE)
@@ -135,10 +136,18 @@ async def _ask_graph(recorder: PlanRecorder, world: World) -> None:
         await ask(store.remove_edge, change, EdgeKind.BLOCK, newest, hub)
 
     await Changes(recorder, _nobody_waits).run(change_edges)
-    await ask(store.fold_counts, FOLD_BATCH)
-    mark_deleted = PeopleStore(recorder).mark_deleted
-    await Changes(recorder, _nobody_waits).run(lambda change: ask(mark_deleted, change, hub, NOW))
-    await ask(store.purge_edges, PURGE_BATCH)
+
+
+async def _ask_upkeep(recorder: PlanRecorder, world: World) -> None:
+    settings = MaintenanceSettings()
+    store, ask = UpkeepStore(recorder), recorder.ask
+    await ask(store.delete_old_sessions, NOW - timedelta(days=50), NOW, settings.sessions_max)
+    await ask(store.fold_counts, settings.fold_deltas_max)
+    mark_deleted = PeopleStore(recorder, SearchSettings()).mark_deleted
+    await Changes(recorder, _nobody_waits).run(
+        lambda change: ask(mark_deleted, change, UserId(world.hub), NOW)
+    )
+    await ask(store.purge_edges, settings.purge_edges_max)
 
 
 async def _ask_outbox(recorder: PlanRecorder) -> None:
@@ -159,7 +168,7 @@ async def _ask_outbox(recorder: PlanRecorder) -> None:
 
 async def prepare(session: DatabaseSession, world: World) -> None:
     """What the world lacks: counts that wait to be folded, and an outbox, mostly published."""
-    deltas = [(user_id, 0, 0) for user_id in world.ids[:FOLD_BATCH]]
+    deltas = [(user_id, 0, 0) for user_id in world.ids[: MaintenanceSettings().fold_deltas_max]]
     await session.copy_records_to_table(
         "follow_count_deltas",
         columns=["user_id", "follower_delta", "following_delta"],

@@ -9,14 +9,13 @@ import itertools
 import uuid
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 import grpc
-import pytest
 from newsfeed.events.v1 import events_pb2
 from newsfeed.user.v1 import user_service_pb2 as pb
 from newsfeed.user.v1.user_service_pb2_grpc import (
@@ -25,20 +24,22 @@ from newsfeed.user.v1.user_service_pb2_grpc import (
     UserServiceStub,
 )
 
-from svckit.auth.keys import SigningKeys, StaticKeys, ensure_key_file, write_public_set
+from svckit.auth.keys import SigningKeys, ensure_key_file, write_public_set
 from svckit.auth.revocations import Revocations
-from svckit.auth.tokens import ServiceTokenSource, TokenVerifier
+from svckit.auth.tokens import ServiceTokenSource
 from svckit.events.bus import Publisher
 from svckit.events.engine import open_publisher
-from svckit.rpc.server import Server
+from svckit.postgres.changes import Changes
 from svckit.settings import load
 from tests.stacks.databases import own_database
 from tests.stacks.rpc_server import bearer
-from user_svc import passwords
-from user_svc.app import App, open_app, servicers
+from user_svc.app import App, duties, open_app
+from user_svc.passwords import PasswordSettings
 from user_svc.settings import Settings
 
 PASSWORD = "correct horse battery"  # everybody's
+CHEAP_PASSWORDS = PasswordSettings(memory_kib=8, iterations=1)
+PATIENCE_S = 20.0  # a busy machine is no mistake
 SERVICE = "feed_svc"
 GATEWAY = "gateway"
 
@@ -105,9 +106,12 @@ class UserStack:
     app: App
     address: str
     channel: grpc.aio.Channel
-    revocations: Revocations
     service_keys: SigningKeys
     _numbers: "itertools.count[int]"
+
+    @property
+    def revocations(self) -> Revocations:
+        return self.app.revocations
 
     @property
     def nobody(self) -> Client:
@@ -171,6 +175,14 @@ class UserStack:
             for (table,) in await database.fetch(_TABLES)
         }
 
+    async def row_counts(self) -> dict[str, int]:
+        """How many rows there are in each table."""
+        database = self.app.database
+        return {
+            table: await database.fetchval(f"SELECT count(*) FROM {table}")
+            for (table,) in await database.fetch(_TABLES)
+        }
+
     @asynccontextmanager
     async def emitted(self) -> AsyncIterator[list[events_pb2.Event]]:
         """The events that the block leaves in the outbox, in order; filled when it ends."""
@@ -188,22 +200,39 @@ class UserStack:
 
 @asynccontextmanager
 async def open_user_stack(
-    postgres_dsn: str, folder: Path, publisher: Publisher | None = None
+    postgres_dsn: str,
+    folder: Path,
+    publisher: Publisher | None = None,
+    unit_of_work: type[Changes] = Changes,
+    **changed: object,
 ) -> AsyncIterator[UserStack]:
-    """On a database of its own. Passwords are hashed cheaply: no test here is about that."""
-    async with own_database(postgres_dsn) as dsn, _on_database(dsn, folder, publisher) as stack:
-        yield stack
+    """On a database of its own. Passwords are hashed cheaply: no test here is about that.
+
+    `changed` are parts of the settings that differ from a program's.
+    """
+    keys = SigningKeys(_make_keys(folder))
+    async with own_database(postgres_dsn) as dsn:
+        settings = _settings(dsn, folder, **changed)
+        async with (
+            open_publisher(settings.bus) as nowhere,
+            open_app(settings, publisher or nowhere, unit_of_work) as app,
+            duties(app, settings, "api").served(settings.server, 0) as server,
+            grpc.aio.insecure_channel(address := f"127.0.0.1:{server.port}") as channel,
+        ):
+            yield UserStack(app, address, channel, keys, itertools.count(1))
 
 
-@asynccontextmanager
-async def _on_database(
-    dsn: str, folder: Path, publisher: Publisher | None
-) -> AsyncIterator[UserStack]:
+def _make_keys(folder: Path) -> Path:
+    """The keys of everybody; returns the file with those of `SERVICE`."""
     service_keys_file, gateway_keys_file = folder / f"{SERVICE}.json", folder / f"{GATEWAY}.json"
     ensure_key_file(folder / "people.json", "people.")
     ensure_key_file(service_keys_file, f"{SERVICE}.")
     ensure_key_file(gateway_keys_file, f"{GATEWAY}.")
     write_public_set([service_keys_file, gateway_keys_file], folder / "services.json")
+    return service_keys_file
+
+
+def _settings(dsn: str, folder: Path, **changed: Any) -> Settings:
     environ = {
         "POSTGRES_DSN": dsn,
         "BUS_REDIS_URL": "redis://127.0.0.1:1/0",  # nobody: events stay in the outbox
@@ -214,24 +243,14 @@ async def _on_database(
         "PAGE_TOKEN_KEY": "0123456789abcdef" * 2,
     }
     settings = load(Settings, environ)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(passwords, "MEMORY_KIB", 8)
-        patch.setattr(passwords, "ITERATIONS", 1)
-        async with (
-            open_publisher(settings.bus) as nowhere,
-            open_app(settings, publisher or nowhere) as app,
-        ):
-            revocations = Revocations(app.sessions.revocations)
-            verifier = TokenVerifier(app.keys, StaticKeys(settings.service_keys_file), revocations)
-            services = servicers(app, settings)
-            async with (
-                Server(settings.server, 0, verifier, services, [app.database.ping]) as server,
-                in_background(revocations.run()),
-                in_background(server.watch_health()),
-                grpc.aio.insecure_channel(address := f"127.0.0.1:{server.port}") as channel,
-            ):
-                keys = SigningKeys(service_keys_file)
-                yield UserStack(app, address, channel, revocations, keys, itertools.count(1))
+    patient = replace(
+        settings.postgres,
+        acquire_timeout_s=PATIENCE_S,
+        statement_timeout_s=PATIENCE_S,
+        transaction_timeout_s=PATIENCE_S,
+    )
+    parts = {"passwords": CHEAP_PASSWORDS, "postgres": patient, **changed}
+    return replace(settings, **parts)
 
 
 @asynccontextmanager

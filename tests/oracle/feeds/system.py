@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-import pytest
 from redis.asyncio import Redis
 
 from content_svc.consumer import GROUP as CONTENT_GROUP
@@ -33,7 +32,7 @@ from tests.oracle.shared.workers import HASTY, Slowness, SteppedRedis, Workers
 from tests.stacks.content_stack import ContentStack, open_content_stack
 from tests.stacks.feed_stack import PATIENT, AgeClock
 from tests.stacks.user_stack import SERVICE, UserStack, in_background, open_user_stack
-from user_svc import model as user_model
+from user_svc.model import GraphSettings
 
 SMALL = replace(
     PATIENT,
@@ -82,9 +81,8 @@ async def open_system(stores: Stores, folder: Path) -> AsyncIterator[System]:
     """`folder` is for keys."""
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
-        patch = stack.enter_context(pytest.MonkeyPatch.context())
-        patch.setattr(user_model, "STREAM_CHUNK_IDS", 3)
-        people = await enter(open_user_stack(stores.postgres_dsn, folder))
+        graph = GraphSettings(stream_chunk_ids=3)
+        people = await enter(open_user_stack(stores.postgres_dsn, folder, graph=graph))
         age_clock = AgeClock()
         contents = await enter(
             open_content_stack(stores.mongodb_url, people, folder, age_clock_s=age_clock)
