@@ -1,18 +1,10 @@
 """Around every call: from bytes on the wire to a servicer's method and back.
 
 A servicer has one method an rpc, from request to response (`async def GetUser(self, request)`);
-<<<<<<< HEAD
 the rest of the call is in `svckit.context`. The methods are bound once, at start, into a table by
 path, each wrapped in the same steps: admission, request id and trace, deadline, the caller and its
-permission, decode, the method itself, encode, and for every exception a status with details. The
-access rule of a method comes from the contract; a method without one can't be bound.
-=======
-what else is known of the call is in `svckit.context`. The methods are bound once, at start, into a
-table by path, each wrapped in the same steps: admission, request id and trace, deadline, who calls
-and whether they may, decode within bounds, the method itself, encode, and for whatever is raised a
-status with details. The access rule of a method comes from the contract; a method without one can't
-be bound.
->>>>>>> 9834548 (contract: bounds of fields are options, and hold before a servicer runs)
+permission, decode within bounds, the method itself, encode, and for every exception a status with
+details. The access rule of a method comes from the contract; a method without one can't be bound.
 """
 
 import asyncio
