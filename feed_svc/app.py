@@ -24,9 +24,9 @@ from feed_svc.hydrate import Hydrator
 from feed_svc.live import Live, LiveLimits
 from feed_svc.live_store import LiveStore
 from feed_svc.rebuild import RebuildLimits, Rebuilds
+from feed_svc.redis_store import FeedRedis, StoreLimits, StoreSettings
 from feed_svc.servicer import FeedServicer
 from feed_svc.settings import Settings
-from feed_svc.store import FeedRedis, StoreLimits, StoreSettings
 from feed_svc.tiers import Tiers
 from feed_svc.window_store import WindowStore
 from svckit.auth.keys import SigningKeys

@@ -7,17 +7,10 @@ end by themselves when the author has been silent for long, and may be gone at a
 from collections.abc import Collection
 from typing import cast
 
+from feed_svc.codec import Pairs, arguments_of, arguments_of_source, member_of, places_of
 from feed_svc.keys import TIERS
 from feed_svc.model import Place, PostId, Source, Tier, UserId
-from feed_svc.store import (
-    Call,
-    FeedRedis,
-    Pairs,
-    arguments_of,
-    arguments_of_source,
-    member_of,
-    places_of,
-)
+from feed_svc.redis_store import Call, FeedRedis
 from svckit.events.bus import Fence
 
 

@@ -8,7 +8,7 @@ import random
 from collections.abc import Iterable, Mapping, Sequence
 
 from feed_svc.model import PostId, UserId
-from feed_svc.store import Call, FeedRedis
+from feed_svc.redis_store import Call, FeedRedis
 from svckit.events.bus import Fence
 
 

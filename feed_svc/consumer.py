@@ -7,8 +7,8 @@ from newsfeed.events.v1 import events_pb2 as pb
 
 from feed_svc.clients import post_of
 from feed_svc.fanout import Fanout
+from feed_svc.fences import Fences
 from feed_svc.model import Post, UserId
-from feed_svc.store import Fences
 from svckit.events.bus import BusEvent, Fence, Handler, Undecodable
 from svckit.events.envelope import decoded
 

@@ -15,7 +15,7 @@ from redis.asyncio.client import PubSub
 
 from feed_svc.engine_store import FAILURES, Command, options
 from feed_svc.model import ID_BYTES, Place, PostId, UserId
-from feed_svc.store import Call, FeedRedis
+from feed_svc.redis_store import Call, FeedRedis
 from svckit.errors import Unavailable
 
 _VIEWERS, _READERS = b"live:viewers", b"live:readers"

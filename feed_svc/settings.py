@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from feed_svc.store import StoreSettings
+from feed_svc.redis_store import StoreSettings
 from feed_svc.tiers import PushSettings
 from svckit.events.settings import BusSettings
 from svckit.program import ProcessSettings

@@ -10,6 +10,14 @@ from collections import defaultdict
 from collections.abc import Awaitable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, cast
 
+from feed_svc.codec import (
+    Pairs,
+    arguments_of,
+    arguments_of_source,
+    member_of,
+    packed_places_of,
+    places_of,
+)
 from feed_svc.live_store import readers_told, viewers_told
 from feed_svc.model import (
     ID_BYTES,
@@ -22,16 +30,7 @@ from feed_svc.model import (
     WindowInfo,
     WindowState,
 )
-from feed_svc.store import (
-    Call,
-    FeedRedis,
-    Pairs,
-    arguments_of,
-    arguments_of_source,
-    member_of,
-    packed_places_of,
-    places_of,
-)
+from feed_svc.redis_store import Call, FeedRedis
 from svckit.batches import Coalescer
 from svckit.events.bus import Fence
 

@@ -30,8 +30,9 @@ from devstack import mongo, valkey
 from devstack.programs import CONTENT_SVC, FEED_SVC
 from devstack.rig import bearer, durable
 from feed_svc.author_store import AuthorStore
+from feed_svc.codec import member_of
 from feed_svc.model import ID_BYTES, WINDOW_ENTRIES_MAX, Place, PostId, Source, Tier, UserId
-from feed_svc.store import FeedRedis, StoreSettings, member_of, open_store
+from feed_svc.redis_store import FeedRedis, StoreSettings, open_store
 from feed_svc.window_store import WindowStore
 from svckit.auth.tokens import Role
 from svckit.settings import Secret

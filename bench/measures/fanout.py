@@ -18,7 +18,7 @@ from bench.tools.measure import Measure, Site
 from devstack import valkey
 from devstack.stores import throwaway
 from feed_svc.model import ID_BYTES, WINDOW_ENTRIES_MAX, Place, PostId, Source, UserId
-from feed_svc.store import StoreLimits, StoreSettings, open_store
+from feed_svc.redis_store import StoreLimits, StoreSettings, open_store
 from feed_svc.window_store import WindowStore
 from svckit.events.bus import Fence
 from svckit.settings import Secret

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from devstack import valkey
-from feed_svc.store import FeedRedis, StoreLimits, StoreSettings, open_store
+from feed_svc.redis_store import FeedRedis, StoreLimits, StoreSettings, open_store
 from feed_svc.window_store import WindowStore
 from svckit.settings import Secret
 from tests.stacks.content_stack import ContentStack

@@ -5,7 +5,7 @@ import pytest
 from feed_svc.author_store import AuthorStore
 from feed_svc.cache_store import CacheStore
 from feed_svc.model import PostId, Tier
-from feed_svc.store import FeedRedis
+from feed_svc.redis_store import FeedRedis
 from tests.stacks.feed_redis import (
     at,
     complete,

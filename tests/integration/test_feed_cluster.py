@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from feed_svc.engine_store import Cluster
-from feed_svc.store import FeedRedis, StoreSettings, open_store
+from feed_svc.redis_store import FeedRedis, StoreSettings, open_store
 from feed_svc.window_store import WindowStore
 from svckit.errors import Unavailable
 from svckit.settings import Secret

@@ -10,7 +10,7 @@ import pytest
 
 from feed_svc.author_store import AuthorStore
 from feed_svc.model import Tier
-from feed_svc.store import Call, FeedRedis, StoreSettings, open_store
+from feed_svc.redis_store import Call, FeedRedis, StoreSettings, open_store
 from feed_svc.window_store import WindowStore
 from svckit.errors import Unavailable
 from svckit.events.bus import Fence, Fenced
@@ -137,7 +137,7 @@ class TestFences:
         fence_key = feed_redis.keys.fence(viewer_id)
         watching_key = feed_redis.keys.watching(fence_key)
         keys = [fence_key, watching_key, feed_redis.keys.window(viewer_id)]
-        late = Call("deliver", keys, (fence.partition, number, 8, -place[0], place[1]))
+        late = Call("deliver", keys, (fence.partition, str(number), 8, -place[0], place[1]))
         with pytest.raises(Exception, match=str(fence.token)):
             await feed_redis.call(late)
         assert await source_of(windows, viewer_id) == complete()
@@ -153,7 +153,7 @@ class TestFences:
         assert second > first
         feed_redis.fences.distrust(fence, first)
         assert await feed_redis.fences.number(fence) == second
-        assert await numbers(feed_redis, fence) == {second.encode()}
+        assert await numbers(feed_redis, fence) == {str(second).encode()}
 
 
 class TestSilence:

@@ -9,7 +9,7 @@ import pytest
 
 from feed_svc.live_store import LiveStore, Poke
 from feed_svc.model import UserId
-from feed_svc.store import FeedRedis, open_store
+from feed_svc.redis_store import FeedRedis, open_store
 from feed_svc.window_store import WindowStore
 from svckit.errors import Unavailable
 from tests.stacks.feed_redis import ask_all_nodes, at, new_fence, new_user, new_window, packed

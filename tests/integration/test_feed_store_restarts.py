@@ -4,7 +4,7 @@ from pathlib import Path
 
 from feed_svc.author_store import AuthorStore
 from feed_svc.model import WindowState
-from feed_svc.store import FeedRedis, StoreSettings, open_store
+from feed_svc.redis_store import FeedRedis, StoreSettings, open_store
 from feed_svc.window_store import WindowStore
 from svckit.settings import Secret
 from tests.polling import until

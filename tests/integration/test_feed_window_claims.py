@@ -22,7 +22,7 @@ from feed_svc.model import (
     Window,
     WindowState,
 )
-from feed_svc.store import FeedRedis
+from feed_svc.redis_store import FeedRedis
 from feed_svc.window_store import WindowStore
 from svckit.events.bus import Fence
 from tests.integration.conftest import SMALL_WINDOW

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from feed_svc.model import TOP, Source, WindowState
-from feed_svc.store import FeedRedis, StoreSettings, open_store
+from feed_svc.redis_store import FeedRedis, StoreSettings, open_store
 from feed_svc.window_store import WindowStore
 from tests.integration.conftest import PATIENT, SMALL_WINDOW
 from tests.stacks.feed_redis import (

@@ -22,7 +22,7 @@ from feed_svc.consumer import FeedEvents
 from feed_svc.fanout import Fanout
 from feed_svc.model import TOP, Place, PostId, UserId, WindowState
 from feed_svc.rebuild import Rebuilds
-from feed_svc.store import FeedRedis, StoreSettings, open_store
+from feed_svc.redis_store import FeedRedis, StoreSettings, open_store
 from feed_svc.tiers import PushSettings, Tiers
 from feed_svc.window_store import WindowStore
 from svckit.auth.tokens import ServiceTokenSource

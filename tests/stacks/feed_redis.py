@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 from itertools import count
 
 from feed_svc.model import ID_BYTES, TOP, Place, PostId, Source, UserId, Window, WindowState
-from feed_svc.store import FeedRedis
+from feed_svc.redis_store import FeedRedis
 from feed_svc.window_store import WindowStore
 from svckit.events.bus import Fence
 

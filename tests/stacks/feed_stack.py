@@ -21,8 +21,8 @@ from feed_svc.app import App, Limits, duties, open_app
 from feed_svc.consumer import GROUP
 from feed_svc.graphs import GraphLimits
 from feed_svc.model import UserId, WindowInfo, WindowState
+from feed_svc.redis_store import StoreLimits
 from feed_svc.settings import Settings
-from feed_svc.store import StoreLimits
 from svckit.auth.keys import SigningKeys
 from svckit.auth.revocations import Revocations
 from svckit.auth.tokens import ServiceTokenSource

@@ -117,7 +117,7 @@ def test_data_flows_in_one_direction(path: Path) -> None:
         outer = [m for m in own if "servicer" in m or is_within(m, (f"{service}.app",))]
         assert not outer
     if path.stem.endswith("store"):
-        inner = ("model", "texts", "keys", "store")
+        inner = ("model", "texts", "keys", "codec", "fences", "store")
         assert not [m for m in own if not m.split(".")[1].endswith(inner)]
 
 

@@ -21,8 +21,8 @@ from feed_svc.app import App, Limits, open_app
 from feed_svc.consumer import GROUP
 from feed_svc.engine_store import Command
 from feed_svc.model import UserId
+from feed_svc.redis_store import FeedRedis, StoreLimits, StoreSettings
 from feed_svc.settings import Settings
-from feed_svc.store import FeedRedis, StoreLimits, StoreSettings
 from svckit.events.delivery import ConsumerSettings, DeliverySettings
 from svckit.events.redis.consumer import RedisConsumer, StreamSettings
 from svckit.events.settings import BusSettings

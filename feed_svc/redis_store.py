@@ -2,12 +2,12 @@
 
 In: commands, and calls of functions (feed_svc/lua), which go to one Redis in one round trip, or to
 all nodes of a cluster side by side. Out: replies, or `Unavailable`. After a failure nothing is sent
-until Redis answers a ping again, so that who can do without it loses no time.
+until Redis answers a ping again, so a caller that can do without it loses no time.
 
 Functions and not scripts: a pipeline to a cluster takes FCALL but no EVALSHA, and functions are
 replicated. Their names carry a hash of their source: two versions of this program get along.
 
-Fan-out writes with a fence: see `Fences`.
+Fan-out writes with a fence: see `fences.py`.
 """
 
 import asyncio
@@ -17,14 +17,15 @@ from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
 from importlib.resources import files
-from typing import TypeAlias, cast
+from typing import cast
 from urllib.parse import quote
 
 from redis.exceptions import RedisError, ResponseError
 
 from feed_svc.engine_store import FAILURES, Argument, Cluster, Command, Engine, OneRedis
+from feed_svc.fences import FenceNumber, FenceRefused, Fences
 from feed_svc.keys import SHARDS_MAX, Keys
-from feed_svc.model import ID_BYTES, WINDOW_ENTRIES_MAX, Place, PostId, Source
+from feed_svc.model import WINDOW_ENTRIES_MAX
 from svckit.batches import RoundSettings
 from svckit.dependency import AskSettings, Dependency
 from svckit.events.bus import Fence, Fenced
@@ -35,9 +36,6 @@ logger = logging.getLogger(__name__)
 DAY_S = 86_400
 LUA_FILES = ("places", "fences", "windows", "builds", "authors", "copies")
 LISTPACK_SETTING = "zset-max-listpack-entries"
-
-Pairs: TypeAlias = Sequence[bytes]
-"""Members, each followed by its score."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,14 +101,6 @@ class Call:
     arguments: Sequence[Argument] = ()
 
 
-class _Refused(Exception):
-    """A fence has no number for the partition, or a higher one, of the owner with this token."""
-
-    def __init__(self, newest_token: int) -> None:
-        super().__init__(newest_token)
-        self.newest_token = newest_token
-
-
 class FeedRedis:
     """Calls end within their time, and raise `Unavailable`; those with a fence also `Fenced`."""
 
@@ -118,7 +108,7 @@ class FeedRedis:
         self.settings = settings
         self.limits = limits or StoreLimits()
         self.keys = Keys(settings.shards, is_cluster=settings.is_cluster)
-        self.fences = Fences(self)
+        self.fences = Fences(self._raise)
         engine = Cluster if settings.is_cluster else OneRedis
         self._engine: Engine = engine(settings.full_url(), self.limits.connect_timeout_s)
         self._library, self._version = _library()
@@ -152,28 +142,16 @@ class FeedRedis:
         """Call functions that want a fence, whose key each call has first."""
         async with self._writes:
             number = await self.fences.number(fence)
-            leading = (fence.partition, number)
-            commands = [self._command(each, leading) for each in calls]
+            commands = [self._command(each, (fence.partition, str(number))) for each in calls]
             try:
                 return await self.run(commands, self.limits.write_timeout_s)
             except BaseException as error:
                 self.fences.distrust(fence, number)
-                if not isinstance(error, _Refused):
+                if not isinstance(error, FenceRefused):
                     raise
                 if error.newest_token > fence.token:
                     raise Fenced(error.newest_token) from None
                 raise self._dependency.unavailable() from error
-
-    async def raise_fence(self, fence: Fence, number: str) -> None:
-        """On all shards."""
-        commands = [
-            self._command(Call("raise", [key]), (fence.partition, number))
-            for key in self.keys.fences
-        ]
-        try:
-            await self.run(commands, self.limits.write_timeout_s)
-        except _Refused as refused:
-            raise Fenced(refused.newest_token) from None
 
     async def get_all(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """The values of any keys, in one round trip."""
@@ -225,8 +203,17 @@ class FeedRedis:
                 replies[at] = reply
         for reply in replies:
             if isinstance(reply, Exception):
-                raise _refusal(reply) or reply
+                raise FenceRefused.of(reply) or reply
         return replies
+
+    async def _raise(self, fence: Fence, number: FenceNumber) -> None:
+        """On all shards."""
+        leading = (fence.partition, str(number))
+        commands = [self._command(Call("raise", [key]), leading) for key in self.keys.fences]
+        try:
+            await self.run(commands, self.limits.write_timeout_s)
+        except FenceRefused as refused:
+            raise Fenced(refused.newest_token) from None
 
     async def _ask(self) -> None:
         await self._engine.reset()
@@ -242,98 +229,6 @@ async def open_store(
         yield redis
 
 
-@dataclass(slots=True)
-class _Held:
-    token: int
-    epoch: int = 0
-    is_raised: bool = False
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-
-    def number(self) -> str:
-        """Digits of equal length: they order as text, which is how Redis compares them."""
-        return f"{self.token:016d}{self.epoch:09d}"
-
-
-class Fences:
-    """The numbers with which this process writes, by partition.
-
-    A number is the partition's token and an epoch of ours. Redis refuses numbers lower than the
-    highest that it has seen. The epoch rises after every call whose end we do not know: should it
-    reach Redis late, behind what was written since, it is refused.
-    """
-
-    def __init__(self, redis: FeedRedis) -> None:
-        self._redis = redis
-        self._held: dict[int, _Held] = {}
-
-    async def raise_(self, fence: Fence) -> None:
-        """The partition is ours: when this returns no former owner can write any more."""
-        self._of(fence).is_raised = False
-        await self.number(fence)
-
-    async def number(self, fence: Fence) -> str:
-        held = self._of(fence)
-        if not held.is_raised:
-            async with held.lock:
-                if not held.is_raised:
-                    held.epoch += 1
-                    await self._redis.raise_fence(fence, held.number())
-                    held.is_raised = True
-        return held.number()
-
-    def distrust(self, fence: Fence, number: str) -> None:
-        """A call with this number did not end well."""
-        held = self._held.get(fence.partition)
-        if held is not None and held.number() == number:
-            held.is_raised = False
-
-    def _of(self, fence: Fence) -> _Held:
-        held = self._held.get(fence.partition)
-        if held is None or held.token < fence.token:
-            held = self._held[fence.partition] = _Held(fence.token)
-        elif held.token > fence.token:
-            raise Fenced(held.token)
-        return held
-
-
-def arguments_of(place: Place) -> tuple[int, bytes]:
-    """A place as the functions know it: score and member (feed_svc/lua/places.lua says why)."""
-    return -place[0], member_of(place[1])
-
-
-def member_of(post_id: PostId) -> bytes:
-    return post_id.translate(_BITS_TURNED)
-
-
-def arguments_of_source(source: Source, entries_max: int) -> list[Argument]:
-    """No more of it than the set takes: if that is all, the set runs over, and has a floor then."""
-    places = source.places[:entries_max]
-    floor = arguments_of(source.floor) if source.floor else (b"", b"")
-    told = [each for place in places for each in arguments_of(place)]
-    return [*floor, len(places), *told]
-
-
-def places_of(pairs: Pairs) -> list[Place]:
-    """From members and scores, without the sentinel."""
-    return [
-        (-int(score), PostId(member.translate(_BITS_TURNED)))
-        for member, score in zip(pairs[::2], pairs[1::2], strict=True)
-        if member
-    ]
-
-
-def packed_places_of(members: bytes, scores: bytes) -> list[Place]:
-    """From members one after another, and scores between spaces."""
-    ids = members.translate(_BITS_TURNED)
-    return [
-        (-int(score), PostId(ids[at : at + ID_BYTES]))
-        for at, score in zip(range(0, len(ids), ID_BYTES), scores.split(), strict=True)
-    ]
-
-
-_BITS_TURNED = bytes(range(255, -1, -1))
-
-
 def _library() -> tuple[str, str]:
     """The source of the functions, and its version."""
     folder = files("feed_svc").joinpath("lua")
@@ -344,10 +239,3 @@ def _library() -> tuple[str, str]:
 
 def _is_function_missing(reply: object) -> bool:
     return isinstance(reply, RedisError) and "Function not found" in str(reply)
-
-
-def _refusal(error: Exception) -> _Refused | None:
-    word, _, rest = str(error).partition(" ")
-    if word == "FENCED":
-        return _Refused(int(rest[:16]))
-    return _Refused(0) if word == "UNFENCED" else None
