@@ -84,6 +84,7 @@ async def open_app(
     clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     age_clock_s: Clock = time.monotonic,
     mongo_type: type[Mongo] = Mongo,
+    unit_of_work: type[Changes] = Changes,
 ) -> AsyncGenerator[App]:
     """Waits for the database, brings its schema up to date and wires the use cases.
 
@@ -95,7 +96,7 @@ async def open_app(
     async with open_mongo(mongo_settings, mongo_type) as mongo:
         # Where it does not run (role `api`), an event waits for the next look of the one that does.
         relay = Relay(MongoOutbox(mongo), publisher)
-        changes = Changes(mongo, relay.nudge)
+        changes = unit_of_work(mongo, relay.nudge)
         post_store, comment_store = PostStore(mongo, limits.store), CommentStore(mongo)
         like_store, purges = LikeStore(mongo), PurgeStore(mongo)
         people = People(user_svc, age_clock_s, limits.people)

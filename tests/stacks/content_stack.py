@@ -31,6 +31,7 @@ from svckit.auth.revocations import Revocations
 from svckit.auth.tokens import ServiceTokenSource
 from svckit.events.bus import BusEvent, Fence, Position
 from svckit.events.engine import open_publisher
+from svckit.mongo.changes import Changes
 from svckit.rpc.client import ServiceChannel
 from svckit.settings import load
 from tests.stacks.user_stack import SERVICE, Person, SignedChannel, UserStack
@@ -175,12 +176,19 @@ class ContentStack:
     async def documents(self, name: str) -> list[dict[str, Any]]:
         return await self.app.mongo.collection(name).find({}, sort={"_id": 1})
 
+    async def document_counts(self) -> dict[str, int]:
+        """How many documents there are in each collection."""
+        return {name: len(await self.documents(name)) for name in await self._collections()}
+
     async def digest(self) -> dict[str, str]:
         """All that is stored, in short: two are equal when nothing has changed between them."""
+        return {name: _digest(await self.documents(name)) for name in await self._collections()}
+
+    async def _collections(self) -> list[str]:
         listed = await self.app.mongo.command({"listCollections": 1, "nameOnly": True})
         names = sorted(each["name"] for each in listed["cursor"]["firstBatch"])
         assert {"posts", "comments", "likes", "outbox"} <= set(names)
-        return {name: _digest(await self.documents(name)) for name in names}
+        return names
 
     @asynccontextmanager
     async def emitted(self) -> AsyncIterator[list[events_pb2.Event]]:
@@ -214,6 +222,7 @@ async def open_content_stack(
     cdn: str = CDN,
     limits: Limits | None = None,
     age_clock_s: Callable[[], float] = time.monotonic,
+    unit_of_work: type[Changes] = Changes,
 ) -> AsyncIterator[ContentStack]:
     """On a database of its own; `folder` is the one in which the keys of `people` are."""
     own_keys_file = folder / f"{SERVICE}.json"
@@ -234,7 +243,16 @@ async def open_content_stack(
     async with (
         ServiceChannel(people.address, token) as user_svc,
         open_publisher(settings.bus) as publisher,
-        open_app(settings, user_svc, publisher, limits, clock, age_clock_s, TroubledMongo) as app,
+        open_app(
+            settings,
+            user_svc,
+            publisher,
+            limits,
+            clock,
+            age_clock_s,
+            TroubledMongo,
+            unit_of_work,
+        ) as app,
         duties(app, settings, "api").served(settings.server, 0) as server,
         grpc.aio.insecure_channel(address := f"127.0.0.1:{server.port}") as channel,
     ):

@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
 
+from svckit.mongo import changes as mongo
+from svckit.mongo.errors import TransactionConflict as MongoConflict
 from svckit.postgres import changes as postgres
 from svckit.postgres.client import TransactionConflict as PostgresConflict
 
@@ -19,6 +21,16 @@ def outrun_in_postgres(tries: Counter[str]) -> type[postgres.Changes]:
     class Outrun(postgres.Changes):
         async def run(self, work: Callable[[postgres.Change], Awaitable[T]]) -> T:
             return await super().run(_outrun_once(work, tries, PostgresConflict()))
+
+    return Outrun
+
+
+def outrun_in_mongo(tries: Counter[str]) -> type[mongo.Changes]:
+    """As `outrun_in_postgres`."""
+
+    class Outrun(mongo.Changes):
+        async def run(self, work: Callable[[mongo.Change], Awaitable[T]]) -> T:
+            return await super().run(_outrun_once(work, tries, MongoConflict()))
 
     return Outrun
 
