@@ -25,8 +25,6 @@ from devstack.errors import StackError
 HOST = "127.0.0.1"
 READY_TIMEOUT_S = 60.0
 PING_TIMEOUT_S = 5.0
-# Longer than the programs take to drain.
-STOP_TIMEOUT_S = 30.0
 POLL_S = 0.02
 LAST_WORDS_LINES = 12
 LOG_BYTES_MAX = 20 * 1024 * 1024
@@ -122,20 +120,27 @@ def failure(server: Server, problem: str) -> StackError:
     return StackError(f"{server.name} {problem}.", f"The end of {server.log}:\n{last_words}")
 
 
-async def stop(process: psutil.Process, stop_signal: signal.Signals) -> None:
-    """Ends a process and its children: asks first, and after a deadline asks no longer."""
+async def stop(
+    process: psutil.Process, stop_signal: signal.Signals, timeout_s: float = 30.0
+) -> None:
+    """Ends a process and its children: kills those that have not ended when the time is up.
+
+    Programs take less than the default to drain.
+    """
     with suppress(psutil.NoSuchProcess):
         family = [process, *process.children(recursive=True)]
         process.send_signal(stop_signal)
-        for survivor in await _wait_until_gone(family):
+        for survivor in await _wait_until_gone(family, timeout_s):
             with suppress(psutil.NoSuchProcess):
                 survivor.kill()
-        await _wait_until_gone(family)
+        await _wait_until_gone(family, timeout_s)
 
 
-async def _wait_until_gone(processes: Iterable[psutil.Process]) -> list[psutil.Process]:
+async def _wait_until_gone(
+    processes: Iterable[psutil.Process], timeout_s: float
+) -> list[psutil.Process]:
     """Returns those still alive at the deadline."""
-    deadline = time.monotonic() + STOP_TIMEOUT_S
+    deadline = time.monotonic() + timeout_s
     while alive := [process for process in processes if is_alive(process)]:
         if time.monotonic() > deadline:
             break

@@ -14,7 +14,7 @@ import pytest
 
 DEADLINE_S = 300.0  # of a test with its fixtures; `@pytest.mark.deadline(seconds)` gives another
 # What is under way when a run has to end may take so long, with its fixtures and the report.
-GRACE_S = 20.0
+GRACE_S = 15.0
 
 
 class Run:

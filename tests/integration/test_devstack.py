@@ -6,7 +6,8 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,14 +17,16 @@ import pytest
 from pymongo import AsyncMongoClient
 from redis.asyncio import Redis
 
-from devstack import programs, servers
-from devstack.servers import HOST, free_port, is_alive, is_free
+from devstack import programs
+from devstack.servers import HOST, free_port, is_alive, is_free, stop
 from devstack.state import ProcessRecord, State
 from tests.polling import until
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = {program.name for program in programs.PROGRAMS}
 EVERYTHING = {"PostgreSQL", "Valkey", "MongoDB", *PROGRAMS}
+# Its input ends when this process does.
+RESET = 'cat; exec "$1" -m devstack reset --yes'
 STORE_VARIABLES = ("POSTGRES_", "REDIS_", "MONGODB_", "BUS_")
 
 
@@ -43,6 +46,22 @@ class Cli:
         ports = {program.port_variable: str(free_port()) for program in programs.PROGRAMS}
         own = {**ports, "DATA_DIR": str(data_dir), "DRAIN_DELAY_S": "0"}
         self.environment = {**inherited, **own, **settings}
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """What was started is detached: it is reset if this process is killed inside the block."""
+        with subprocess.Popen(
+            ("/bin/sh", "-c", RESET, "watchdog", sys.executable),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            cwd=ROOT,
+            env=self.environment,
+            start_new_session=True,
+        ) as process:
+            try:
+                yield
+            finally:
+                process.kill()
 
     async def run(self, arguments: Sequence[str], settings: Mapping[str, str]) -> Answer:
         process = await asyncio.create_subprocess_exec(
@@ -86,11 +105,12 @@ class Cli:
 async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Cli]:
     """A stack that is up; each test leaves it up. Afterwards nothing of it is left."""
     cli = Cli(tmp_path_factory.mktemp("stack") / "data")
-    await cli.succeed("up")
-    processes = [psutil.Process(pid) for pid in cli.pids().values()]
-    cluster = (cli.data_dir / "postgresql").resolve()
-    yield cli
-    await cli.succeed("reset", "--yes")
+    with cli.watched():
+        await cli.succeed("up")
+        processes = [psutil.Process(pid) for pid in cli.pids().values()]
+        cluster = (cli.data_dir / "postgresql").resolve()
+        yield cli
+        await cli.succeed("reset", "--yes")
     assert not [process for process in processes if is_alive(process)]
     assert not cli.data_dir.exists()
     assert not cluster.exists()
@@ -225,7 +245,9 @@ async def test_stacks_run_side_by_side_also_on_given_stores_which_are_left_alone
     stack: Cli, tmp_path: Path, given: dict[str, str]
 ) -> None:
     other, lodger = Cli(tmp_path / "other"), Cli(tmp_path / "lodger", **given)
-    before = stack.pids()
+    before, watches = stack.pids(), ExitStack()
+    for cli in (other, lodger):
+        watches.enter_context(cli.watched())
     try:
         # Two commands at once on one stack: one works, the other waits and finds it done.
         *outputs, lodged = await asyncio.gather(
@@ -245,6 +267,7 @@ async def test_stacks_run_side_by_side_also_on_given_stores_which_are_left_alone
         assert (await stack.succeed("status")).count(" runs  ") == len(EVERYTHING)
     finally:
         await asyncio.gather(other.succeed("reset", "--yes"), lodger.succeed("reset", "--yes"))
+        watches.close()
     async with Redis.from_url(given["REDIS_URL"]) as redis:
         assert await redis.ping()
 
@@ -289,17 +312,14 @@ async def test_the_store_of_a_killed_test_run_ends_with_it() -> None:
     await until(lambda: not folder.exists())
 
 
-async def test_a_server_that_ignores_the_request_to_stop_is_killed(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(servers, "STOP_TIMEOUT_S", 0.3)
+async def test_a_server_that_ignores_the_request_to_stop_is_killed() -> None:
     stubborn = await asyncio.create_subprocess_exec(
         *("/bin/sh", "-c", "trap '' TERM; echo ready; while :; do sleep 0.01; done"),
         stdout=subprocess.PIPE,
     )
     assert stubborn.stdout is not None
     await stubborn.stdout.readline()
-    await servers.stop(psutil.Process(stubborn.pid), signal.SIGTERM)
+    await stop(psutil.Process(stubborn.pid), signal.SIGTERM, timeout_s=0.3)
     assert await stubborn.wait() == -signal.SIGKILL
 
 

@@ -43,9 +43,9 @@ async def database(database_dsn: str) -> AsyncIterator[Database]:
     settings = PostgresSettings(
         dsn=Secret(database_dsn),
         pool_size_max=2,
-        acquire_timeout_s=0.3,
-        statement_timeout_s=0.3,
-        transaction_timeout_s=0.6,
+        acquire_timeout_s=1.0,
+        statement_timeout_s=1.0,
+        transaction_timeout_s=2.0,
     )
     async with open_database(settings) as database:
         await database.execute(SCHEMA)
