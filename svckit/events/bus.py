@@ -1,8 +1,8 @@
-"""The event bus as those see it who write to it and read from it; its engines stand beside.
+"""The event bus as its writers and readers see it; its engines stand beside.
 
 An event belongs to a lane, and a lane to one of a fixed number of partitions. Readers form groups:
 every group gets every event, at least once. Inside a group each partition has one owner at a time,
-and every change of owner comes with a higher fencing token. A group keeps one place for each
+and every change of owner comes with a higher fencing token. A group keeps one position for each
 partition, behind which everything was handled; after a crash the events from there on come again.
 """
 
@@ -121,8 +121,8 @@ class Handler(ABC):
     async def assigned(self, fence: Fence) -> Position | None:  # noqa: ARG002
         """A partition is ours: called before its first event is handed over.
 
-        Returns the place behind which to start, for who keeps it beside the effect; None = the
-        place of the group.
+        Returns the position behind which to start, where the handler keeps it beside the effect;
+        None = the position of the group.
         """
         return None
 
@@ -208,7 +208,7 @@ class Groups(Protocol):
         """All of them, by name."""
 
     async def retire(self, group: str) -> None:
-        """Forget its places and keep no events for it; harmless twice.
+        """Forget its positions and keep no events for it; harmless twice.
 
         Should it ever come back, it is a new one.
         """

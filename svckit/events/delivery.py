@@ -1,9 +1,9 @@
-"""From a partition to a handler: lanes side by side, tries, and a place that advances in order.
+"""From a partition to a handler: lanes side by side, tries, and a position that advances in order.
 
-Shared by the engines of the bus. What was read waits in its lane; a lane is worked on by one task,
-an event (or a batch) at a time. The partition's place moves over what is done, strictly in order,
-so an event that is tried again holds back the place, but not the other lanes; those go on until
-the partition has as many events in hand as it may.
+Shared by the engines of the bus. An event that was read waits in its lane; a lane is worked on by
+one task, an event (or a batch) at a time. The partition's position moves over what is done,
+strictly in order, so an event that is tried again holds back the position, but not the other
+lanes; those go on until the partition has as many events in hand as it may.
 """
 
 import asyncio
@@ -80,19 +80,19 @@ class ConsumerSettings:
 
 @dataclass(slots=True)
 class Delivery:
-    """What stands at a place: an event, something that cannot be read, or nothing for us."""
+    """An event at a position, or something that cannot be read, or nothing for this group."""
 
-    place: str
+    position: str
     event: BusEvent | Undecodable | None
     is_done: bool = False
 
 
 @dataclass(slots=True, eq=False)
 class Partition:
-    """A partition of ours: all up to `place` is done, and the bus knows up to `acknowledged`."""
+    """A partition of ours: all up to `position` is done, and the bus knows up to `acknowledged`."""
 
     fence: Fence
-    place: str
+    position: str
     read: str = field(init=False)
     acknowledged: str = field(init=False)
     in_hand: deque[Delivery] = field(default_factory=deque)
@@ -102,26 +102,26 @@ class Partition:
     idle: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
-        self.start_at(self.place)
+        self.start_at(self.position)
         self.idle.set()
 
-    def start_at(self, place: str) -> None:
-        self.place = self.read = self.acknowledged = place
+    def start_at(self, position: str) -> None:
+        self.position = self.read = self.acknowledged = position
 
     def take(self, delivery: Delivery) -> None:
         self.in_hand.append(delivery)
         self.idle.clear()
 
     def advance(self) -> None:
-        """Move the place over everything that is done without a gap."""
+        """Move the position over everything that is done without a gap."""
         while self.in_hand and self.in_hand[0].is_done:
-            self.place = self.in_hand.popleft().place
+            self.position = self.in_hand.popleft().position
         if not self.in_hand:
             self.idle.set()
 
 
 class Delivering:
-    """Hands events over in tasks of `tasks`. What they raise means that the partitions are lost."""
+    """Hands events over in tasks of `tasks`. One that raises means that the partitions are lost."""
 
     def __init__(
         self,
@@ -220,7 +220,7 @@ class Delivering:
     async def _try(
         self, partition: Partition, deliveries: Sequence[Delivery], attempt: int
     ) -> Exception | None:
-        """Returns what the handler raised."""
+        """Returns the exception of the handler."""
         events = [each.event for each in deliveries if isinstance(each.event, BusEvent)]
         async with self._free_handlers:
             if not self._may_act():
@@ -251,7 +251,7 @@ class Delivering:
             await self._handler.handle(events[0], fence)
 
     async def _give_up(self, partition: Partition, delivery: Delivery, error: Exception) -> None:
-        await self._set_aside(partition, delivery.place, error)
+        await self._set_aside(partition, delivery.position, error)
         self._dead.inc()
         told: dict[str, object] = {"group": self._group, "partition": partition.fence.partition}
         if isinstance(delivery.event, BusEvent):

@@ -8,7 +8,7 @@ from typing import cast
 import pytest
 
 from svckit.events.bus import BusEvent, BusMismatch, GroupState, Undecodable
-from svckit.events.redis.bus import START, Lease, RedisBus, decode, place_of
+from svckit.events.redis.bus import START, Lease, RedisBus, decode, position_of
 from svckit.events.redis.consumer import RedisConsumer
 from tests.clock import ManualClock
 from tests.contract.bus_crash_suite import BusCrashSuite, BusFrozenSuite
@@ -121,7 +121,7 @@ class TestRedisLeases:
     async def test_former_owner_can_do_nothing(self, bus: RedisBus, epoch: str) -> None:
         await bus.publish(epoch, [record(lane) for lane in lanes_of(0, 3)])
         [(_, entries)] = await bus.read({0: START}, 10, 0)
-        first, second, third = (place_of(entry_id) for entry_id, _ in entries)
+        first, second, third = (position_of(entry_id) for entry_id, _ in entries)
         _, [old, *_] = await bus.hold(epoch, "group", "frozen", 0.05, 0, [])
         assert await bus.acknowledge(epoch, "group", [(old.fence, first)])
 
@@ -133,7 +133,7 @@ class TestRedisLeases:
 
         await until(has_expired)
         [new, *_] = await new_owner()
-        assert (new.place, new.lag) == (first, 2)
+        assert (new.position, new.lag) == (first, 2)
 
         assert not await bus.acknowledge(epoch, "group", [(old.fence, third)])
         assert not await bus.set_aside("group", old.fence, second, ValueError())
@@ -143,7 +143,7 @@ class TestRedisLeases:
         assert await bus.acknowledge(epoch, "group", [(new.fence, first)])  # never backwards
         assert not await bus.acknowledge("another epoch", "group", [(new.fence, third)])
         [new, *_] = await new_owner()
-        assert (new.place, new.lag) == (second, 1)
+        assert (new.position, new.lag) == (second, 1)
 
     async def test_nobody_is_waited_for_until_the_clock_is_where_it_once_was(
         self, bus: RedisBus, epoch: str, engine: RedisEngine

@@ -1,7 +1,7 @@
 """The event bus in the memory of a Redis: its keys, its entries, the scripts that change them.
 
 One stream for each partition. There are no consumer groups of Redis: a partition has one owner in
-a group, which acknowledges in order, so all that a group leaves here is one place for each
+a group, which acknowledges in order, so all that a group leaves here is one position for each
 partition. Publisher, consumer and dead letters (`svckit.events.redis`) are built on this.
 
 The Redis must not evict and should append to disk. What it loses all the same is published again
@@ -47,7 +47,7 @@ SCRIPTS = (
 )
 
 START = f"{0:013d}-{0:013d}"
-"""The place before the first entry. A place is the id of an entry, padded to order as text."""
+"""The position before the first entry. A position is an entry's id, padded to order as text."""
 
 Argument = str | bytes | int
 Entry = tuple[bytes, dict[bytes, bytes]]
@@ -66,12 +66,12 @@ class Lease:
     """A partition of a member: where its group is, and how many events it is behind."""
 
     fence: Fence
-    place: str
+    position: str
     lag: int
 
 
 class RedisBus:
-    """Every call ends within `REQUEST_TIMEOUT_S` and leaves retrying to who called."""
+    """Every call ends within `REQUEST_TIMEOUT_S`; trying again is up to the caller."""
 
     def __init__(self, settings: BusSettings, redis: Redis | None = None) -> None:
         self.redis = redis or connect(settings)
@@ -81,7 +81,7 @@ class RedisBus:
         self._epoch_key, self._groups_key, self._leases_key = self._keys(
             "epoch", "groups", "leases"
         )
-        self._places_key, self._tails_key, self.dead_key = self._keys("places", "tails", "dead")
+        self._positions_key, self._tails_key, self.dead_key = self._keys("places", "tails", "dead")
         self.streams = self._keys(*map(str, range(settings.partitions)))
         folder = files("svckit.events.redis").joinpath("lua")
         self._scripts = {
@@ -126,16 +126,16 @@ class RedisBus:
             raise BusEmptied
 
     async def read(
-        self, places: Mapping[int, str], count: int, block_s: float
+        self, positions: Mapping[int, str], count: int, block_s: float
     ) -> list[tuple[int, list[Entry]]]:
-        """What comes behind these places, by partition, at most `count` of each.
+        """What comes behind these positions, by partition, at most `count` of each.
 
         Waits up to `block_s` if there is nothing at all.
         """
-        numbers = {self.streams[number].encode(): number for number in places}
+        numbers = {self.streams[number].encode(): number for number in positions}
         async with asyncio.timeout(block_s + REQUEST_TIMEOUT_S):
             reply = await self.redis.xread(
-                {self.streams[number]: place for number, place in places.items()},
+                {self.streams[number]: position for number, position in positions.items()},
                 count=count,
                 block=int(block_s * 1000) or None,
             )
@@ -153,7 +153,7 @@ class RedisBus:
         """
         keys = [
             *(self._epoch_key, self._groups_key, *self._keys(f"members:{group}")),
-            *(self._leases_key, self._places_key, self._tails_key, *self.streams),
+            *(self._leases_key, self._positions_key, self._tails_key, *self.streams),
         ]
         arguments: list[Argument] = [epoch, group, member, int(ttl_s * 1000), newest]
         for fence in held:
@@ -163,17 +163,18 @@ class RedisBus:
             raise BusEmptied
         rows = zip(*[iter(reply[1:])] * 4, strict=True)
         return reply[0], [
-            Lease(Fence(number, token), place.decode(), lag) for number, token, place, lag in rows
+            Lease(Fence(number, token), position.decode(), lag)
+            for number, token, position, lag in rows
         ]
 
     async def acknowledge(
-        self, epoch: str, group: str, places: Sequence[tuple[Fence, str]]
+        self, epoch: str, group: str, positions: Sequence[tuple[Fence, str]]
     ) -> bool:
-        """Move places forward; False = not all of them were ours to move."""
+        """Move positions forward; False = not all of them were ours to move."""
         arguments: list[Argument] = [epoch]
-        for fence, place in places:
-            arguments += (f"{group}/{fence.partition}", fence.token, place)
-        keys = [self._epoch_key, self._leases_key, self._places_key]
+        for fence, position in positions:
+            arguments += (f"{group}/{fence.partition}", fence.token, position)
+        keys = [self._epoch_key, self._leases_key, self._positions_key]
         return bool(await self._run("acknowledge", keys, arguments))
 
     async def release(self, group: str, fences: Sequence[Fence]) -> None:
@@ -184,16 +185,16 @@ class RedisBus:
         await self._run("release", [self._leases_key], arguments)
 
     async def leave(self, group: str, member: str) -> None:
-        """Count no longer as one who wants a share."""
+        """The member counts no longer when partitions are shared out."""
         async with asyncio.timeout(REQUEST_TIMEOUT_S):
             await self.redis.zrem(self._keys(f"members:{group}")[0], member)
 
-    async def set_aside(self, group: str, fence: Fence, place: str, error: Exception) -> bool:
+    async def set_aside(self, group: str, fence: Fence, position: str, error: Exception) -> bool:
         """Copy the entry to the dead letters; False = the partition has a newer owner."""
         keys = [self._leases_key, self.streams[fence.partition], self.dead_key]
         text = str(error)[:ERROR_TEXT_MAX].encode(errors="replace")
         arguments: list[Argument] = [
-            *(f"{group}/{fence.partition}", fence.token, place),
+            *(f"{group}/{fence.partition}", fence.token, position),
             *(group, type(error).__name__, text, DEAD_LETTERS_MAX),
         ]
         done = await self._run("set_aside", keys, arguments)
@@ -204,11 +205,11 @@ class RedisBus:
     async def trim(self, epoch: str, partitions: Sequence[int]) -> int:
         """Drop what every group is past; returns how many events."""
         streams = [self.streams[number] for number in partitions]
-        keys = [self._epoch_key, self._groups_key, self._places_key, *streams]
+        keys = [self._epoch_key, self._groups_key, self._positions_key, *streams]
         return cast("int", await self._run("trim", keys, [epoch, *partitions]))
 
     async def groups(self) -> Sequence[GroupState]:
-        keys = [self._groups_key, self._places_key, self._tails_key, *self.streams]
+        keys = [self._groups_key, self._positions_key, self._tails_key, *self.streams]
         rows = cast("list[Any]", await self._run("groups", keys, self._keys("members:")))
         triples = zip(*[iter(rows)] * 3, strict=True)
         return [GroupState(name.decode(), members, lag) for name, members, lag in triples]
@@ -217,7 +218,7 @@ class RedisBus:
         """False = it has members, and nothing was done."""
         keys = [
             *(self._groups_key, *self._keys(f"members:{group}")),
-            *(self._leases_key, self._places_key),
+            *(self._leases_key, self._positions_key),
         ]
         return bool(await self._run("retire", keys, [group, self.partitions]))
 
@@ -262,7 +263,7 @@ def bus_errors() -> Generator[None]:
         raise Unavailable(dependency="bus") from error
 
 
-def place_of(entry_id: bytes) -> str:
+def position_of(entry_id: bytes) -> str:
     ms, _, count = entry_id.decode().partition("-")
     return f"{ms:0>13}-{count:0>13}"
 

@@ -2,9 +2,9 @@
 
 It lives in sessions. In a session it holds leases on its fair share of the partitions and renews
 them all at once, reads them all with one blocking call, hands what it read to
-`svckit.events.delivery`, and acknowledges the places that have advanced. Whatever goes wrong (the
-connection, a lease that moved on, another memory, a process that was frozen) ends the session, and
-with it every handler; the next one starts from the acknowledged places, with new tokens.
+`svckit.events.delivery`, and acknowledges the positions that have advanced. Whatever goes wrong
+(the connection, a lease that moved on, another memory, a process that was frozen) ends the session,
+and with it every handler; the next one starts from the acknowledged positions, with new tokens.
 
 A member with more than its share (others came) stops reading the surplus, waits until what it has
 in hand is done and acknowledged, and only then gives the lease back.
@@ -39,7 +39,7 @@ from svckit.events.redis.bus import (
     Lease,
     RedisBus,
     decode,
-    place_of,
+    position_of,
 )
 from svckit.events.settings import BusSettings
 
@@ -210,7 +210,7 @@ class _Session:
         OWNED.labels(self._group).set(len(self._partitions))
 
     def _take(self, lease: Lease) -> None:
-        partition = Partition(lease.fence, lease.place)
+        partition = Partition(lease.fence, lease.position)
         self._member.newest_token = max(self._member.newest_token, lease.fence.token)
         self._partitions[lease.fence.partition] = partition
         self._tasks.create_task(self._assign(partition))
@@ -224,8 +224,8 @@ class _Session:
             except TRANSIENT:
                 await asyncio.sleep(next(pauses_s))
         if start is not None:
-            epoch, _, place = start.partition("/")
-            partition.start_at(place if epoch == self._epoch else START)
+            epoch, _, position = start.partition("/")
+            partition.start_at(position if epoch == self._epoch else START)
         partition.is_ready = True
         self._readable.set()
 
@@ -267,26 +267,26 @@ class _Session:
 
     async def _read_from(self, partitions: Sequence[Partition], block_s: float) -> bool:
         asked = {each.fence.partition: each for each in partitions}
-        places = {number: each.read for number, each in asked.items()}
+        positions = {number: each.read for number, each in asked.items()}
         count = self._events_max() - max(len(each.in_hand) for each in partitions)
-        found = await self._member.reader.read(places, count, block_s)
+        found = await self._member.reader.read(positions, count, block_s)
         for number, entries in found:
             partition = asked[number]
             if not partition.is_leaving:
                 deliveries = [self._delivery(number, entry) for entry in entries]
-                partition.read = deliveries[-1].place
+                partition.read = deliveries[-1].position
                 self._delivering.accept(partition, deliveries)
         return bool(found)
 
     def _delivery(self, number: int, entry: Entry) -> Delivery:
         entry_id, fields = entry
-        place = place_of(entry_id)
+        position = position_of(entry_id)
         if not self._delivering.wants(fields.get(b"type", b"").decode(errors="replace")):
-            return Delivery(place, None)
+            return Delivery(position, None)
         try:
             record = decode(fields)
         except Undecodable as error:
-            return Delivery(place, error)
+            return Delivery(position, error)
         event = BusEvent(
             record.event_id,
             record.lane,
@@ -294,18 +294,18 @@ class _Session:
             record.payload,
             record.headers,
             partition=number,
-            position=Position(f"{self._epoch}/{place}"),
+            position=Position(f"{self._epoch}/{position}"),
             published_at_ms=int(entry_id.partition(b"-")[0]),
         )
-        return Delivery(place, event)
+        return Delivery(position, event)
 
     def _on_progress(self, partition: Partition) -> None:
         self._progress.set()
         if self._has_room(partition):
             self._readable.set()
 
-    async def _set_aside(self, partition: Partition, place: str, error: Exception) -> None:
-        if not await self._bus.set_aside(self._group, partition.fence, place, error):
+    async def _set_aside(self, partition: Partition, position: str, error: Exception) -> None:
+        if not await self._bus.set_aside(self._group, partition.fence, position, error):
             raise Fenced
 
     async def _keep_acknowledging(self) -> None:
@@ -317,17 +317,17 @@ class _Session:
 
     async def _acknowledge(self) -> None:
         advanced = [
-            (partition, partition.place)
+            (partition, partition.position)
             for partition in self._partitions.values()
-            if partition.place != partition.acknowledged
+            if partition.position != partition.acknowledged
         ]
         if not advanced:
             return
-        places = [(partition.fence, place) for partition, place in advanced]
-        if not await self._bus.acknowledge(self._epoch, self._group, places):
+        positions = [(partition.fence, position) for partition, position in advanced]
+        if not await self._bus.acknowledge(self._epoch, self._group, positions):
             raise Fenced
-        for partition, place in advanced:
-            partition.acknowledged = place
+        for partition, position in advanced:
+            partition.acknowledged = position
 
     async def _keep_trimming(self) -> None:
         """Not at once: in a memory that is new, all groups shall have come back first."""

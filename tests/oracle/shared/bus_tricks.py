@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import Self, cast
 
-from svckit.events.redis.bus import START, Entry, RedisBus, decode, place_of
+from svckit.events.redis.bus import START, Entry, RedisBus, decode, position_of
 from svckit.events.settings import BusSettings
 
 
@@ -17,16 +17,16 @@ class BusTricks:
 
     async def has_handled_all(self, groups: Iterable[str]) -> bool:
         """All of these groups are past everything that is on the bus."""
-        tails, places = await self._hash(self._bus._tails_key), await self._places()
+        tails, positions = await self._hash(self._bus._tails_key), await self._positions()
         return all(
-            places.get(f"{group}/{partition}", "") >= tail
+            positions.get(f"{group}/{partition}", "") >= tail
             for partition, tail in tails.items()
             for group in groups
         )
 
     async def lag(self) -> str:
         """Where the bus and its groups are, by partition."""
-        return f"{await self._hash(self._bus._tails_key)} {await self._places()}"
+        return f"{await self._hash(self._bus._tails_key)} {await self._positions()}"
 
     async def dead_letters(self) -> int:
         return int(await self._redis.xlen(self._bus.dead_key))
@@ -39,22 +39,22 @@ class BusTricks:
         await self._bus.publish(await self._bus.open(), records)
 
     async def rewind(self, group: str, count: int, partitions: Sequence[int]) -> None:
-        """Move the group's places back to before the last events of some partitions."""
-        places = await self._places()
+        """Move the group's positions back to before the last events of some partitions."""
+        positions = await self._positions()
         for number in partitions:
             entries = await self._last(self._bus.streams[number], count + 1)
             field = f"{group}/{number}"
-            place = place_of(entries[0][0]) if len(entries) > count else START
-            if place < places.get(field, ""):
-                await self._redis.hset(self._bus._places_key, field, place)
+            position = position_of(entries[0][0]) if len(entries) > count else START
+            if position < positions.get(field, ""):
+                await self._redis.hset(self._bus._positions_key, field, position)
 
     async def _last(self, stream: str, count: int) -> list[Entry]:
         """The oldest of them first."""
         return cast("list[Entry]", await self._redis.xrevrange(stream, count=count))[::-1]
 
-    async def _places(self) -> dict[str, str]:
+    async def _positions(self) -> dict[str, str]:
         """By group and partition."""
-        return await self._hash(self._bus._places_key)
+        return await self._hash(self._bus._positions_key)
 
     async def _hash(self, key: str) -> dict[str, str]:
         found = cast("dict[bytes, bytes]", await self._redis.hgetall(key))
