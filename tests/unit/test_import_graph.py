@@ -80,7 +80,6 @@ ALLOWED = [
 
 # These hand values in soon.
 STILL_PATCHING = {
-    "tests/integration/test_devstack.py",
     "tests/integration/test_gateway_limits.py",
     "tests/integration/test_gateway_live.py",
     "tests/unit/test_gateway_limits.py",
