@@ -1,4 +1,4 @@
-"""What operators do to hot windows: look at them, drop them, build them anew or ahead of time."""
+"""Hot windows in the hands of operators: looked at, dropped, built anew or ahead of time."""
 
 import asyncio
 from collections.abc import Iterable
@@ -28,7 +28,7 @@ class Prewarmed(NamedTuple):
 
 
 class Admin:
-    """Whatever is about one person raises UserNotFound for who is unknown or deleted."""
+    """A call about one person raises UserNotFound if the person is unknown or deleted."""
 
     def __init__(
         self, people: People, windows: WindowStore, rebuilds: Rebuilds, limits: AdminLimits
@@ -54,7 +54,7 @@ class Admin:
         return await self._windows.info(viewer_id)
 
     async def prewarm(self, viewer_ids: Iterable[UserId]) -> Prewarmed:
-        """Whose window could not be built is told, not raised."""
+        """A window that could not be built is told, not raised."""
         waiting = [*dict.fromkeys(viewer_ids)]
         outcomes: dict[UserId, str] = {}
 

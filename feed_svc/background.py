@@ -13,7 +13,7 @@ logger = logging.getLogger(__name__)
 
 
 class Background:
-    """Runs at most `jobs_max` at once and leaves out what is more: whoever needs it asks again."""
+    """Runs at most `jobs_max` at once and leaves out the rest: a caller in need asks again."""
 
     def __init__(self, jobs_max: int) -> None:
         self._jobs_max = jobs_max

@@ -1,7 +1,7 @@
 """Copies in Redis of what other services know: posts, cards, whom a viewer follows.
 
-Readers fill in what is not there. Who handles events overwrites: what a reader found before the
-event never replaces what came with it. An empty value = gone.
+Readers fill in copies that are missing. Handlers of events overwrite: a copy that a reader found
+before the event never replaces the one that came with it. An empty value = gone.
 """
 
 import random

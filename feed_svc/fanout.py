@@ -1,4 +1,4 @@
-"""What happens behind a change: posts go into windows, follows fill and empty them.
+"""The work behind a change: posts go into windows, follows fill and empty them.
 
 All of it is done in the lane of the author whose posts it concerns, so one author's events come one
 after another. Each asks what is true by now and brings the windows there: it may come twice, late,
@@ -100,7 +100,7 @@ class Fanout:
         await self._caches.put_post(fence, post.post_id, latest.encoded if latest else GONE)
 
     async def post_deleted(self, fence: Fence, author_id: UserId, post_id: PostId) -> None:
-        """Followers' windows keep the id: who reads it there removes it."""
+        """Followers' windows keep the id: the first reader that meets it removes it."""
         await self._caches.put_post(fence, post_id, GONE)
         await self._authors.forget(fence, author_id, post_id)
         await self._windows.forget(author_id, [post_id])
@@ -136,7 +136,7 @@ class Fanout:
     async def _purge(self, fence: Fence, viewer_id: UserId, author_id: UserId) -> None:
         """A window that cannot be purged by one look at the author's posts is built anew instead.
 
-        That goes for one that is being built too: nobody can say how far down its posts reach.
+        A window that is being built is too: it is not known how far down its posts reach.
         """
         state, floor = await self._windows.floor(viewer_id)
         if state is WindowState.MISSING:

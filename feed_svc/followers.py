@@ -1,7 +1,7 @@
 """From an author's followers to their windows: chunks from user_svc, written in batches.
 
-A few batches are being written at once, and the next chunk is read meanwhile. What is in memory is
-bounded, however many followers there are.
+A few batches are being written at once, and the next chunk is read meanwhile. Memory is bounded,
+however many followers there are.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ async def write_to_followers(
     limits: BatchLimits,
     write: Callable[[bytes], Awaitable[object]],
 ) -> None:
-    """Returns once all followers' packed ids were written; raises what went wrong first."""
+    """Returns once all followers' packed ids were written; raises the first error."""
     free = asyncio.Semaphore(limits.batches_at_once_max)
     step = limits.followers_max * ID_BYTES
 

@@ -1,7 +1,7 @@
 """Whom a viewer follows, and whose things are hidden from them: as user_svc says, or said last.
 
-Who is hidden is asked on every read, for all readers of a moment in one call, so a block acts at
-once. When user_svc does not answer, what is known from before serves for an hour: from the memory
+Hidden people are asked for on every read, for all readers of a moment in one call, so a block acts
+at once. When user_svc does not answer, the answer from before serves for an hour: from the memory
 of this process, else from the copy of the viewer's graph that is kept in Redis and made again every
 ten minutes for viewers who read.
 """
@@ -31,7 +31,7 @@ class GraphLimits:
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """What was heard last of a viewer, and when their graph was copied to Redis."""
+    """The last answer about a viewer, and when their graph was copied to Redis."""
 
     hidden: Hidden
     copied_at_s: float
@@ -42,7 +42,7 @@ OLD_GRAPH: Lacks = frozenset({Lack.PRESENT_GRAPH})
 
 
 class Viewer(NamedTuple):
-    """What a page knows of its reader, from its first look to its last."""
+    """The reader as a page knows them, from its first look to its last."""
 
     viewer_id: UserId
     hidden: Hidden
@@ -75,7 +75,7 @@ class Graphs:
         )
 
     def ask(self, viewer_id: UserId) -> Asked:
-        """Who is hidden is being asked from now on, together with what others ask just now."""
+        """The question who is hidden is on its way from now on, with those of other readers."""
         return self._asked.ask(viewer_id)
 
     async def viewer(self, viewer_id: UserId, asked: Asked) -> Viewer:

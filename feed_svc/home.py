@@ -1,8 +1,8 @@
 """A page of a home feed, in four steps: candidates, hydrate, rules, page.
 
-Each takes what the one before it found, and says what it had to do without. What must be left out
-is made up for by another look further down, a bounded number of times, each twice as far. A page
-that is still short goes on where the last look ended; only the end is the end.
+Each step takes the value of the one before it, and tells what it had to do without. Posts that must
+be left out are made up for by another look further down, a bounded number of times, each twice as
+far. A page that is still short goes on where the last look ended; only the end is the end.
 """
 
 from collections.abc import Collection, Sequence

@@ -25,7 +25,7 @@ Card = bytes
 
 
 class Item(NamedTuple):
-    """A post as it is shown to whoever may see its author, and the author of what it shares."""
+    """A post as it is shown to every viewer who may see it, and the author of what it shares."""
 
     place: Place
     author_id: UserId
@@ -55,7 +55,7 @@ class _Part:
 
 
 class Hydrated(NamedTuple):
-    """What can be shown, in the order asked for, and what is gone for good, or its author is."""
+    """The posts that can be shown, in the order asked for, and those that are gone for good."""
 
     items: Sequence[Item]
     gone_ids: Sequence[PostId]
@@ -118,7 +118,7 @@ class Hydrator:
         return {each: self._decoded(each, data) for each, data in found.items()}
 
     def _decoded(self, post_id: PostId, data: bytes) -> _Part | None:
-        """What is still as it was is not decoded again."""
+        """A post that is still as it was is not decoded again."""
         if not data:
             return None
         known = self._posts.remembered(post_id)

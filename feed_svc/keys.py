@@ -1,6 +1,6 @@
 """The names of all that feed_svc keeps in Redis; nothing else spells one.
 
-What one call of a function touches has one tag `{shard}`, so that it is on one node of a cluster.
+All keys of a call of a function have one tag `{shard}`, so they are on one node of a cluster.
 The shard of an id is its last byte modulo the number of shards. Where there is one Redis, a call
 takes windows of any shards, and a partition needs its fence in one place only.
 """
@@ -23,7 +23,7 @@ class Keys:
         self._is_cluster = is_cluster
         self.fences = [b"fence:{%d}" % shard for shard in range(shards if is_cluster else 1)]
         self._windows, self._companions = map(self._prefixes, (b"feed", b"state"))
-        self._authors, self._lives = map(self._prefixes, (b"author", b"life"))
+        self._authors, self._incarnations = map(self._prefixes, (b"author", b"life"))
         self._graphs, self._posts, self._cards = map(self._prefixes, (b"graph", b"post", b"card"))
 
     def _prefixes(self, kind: bytes) -> list[bytes]:
@@ -41,9 +41,9 @@ class Keys:
         return self._companions[viewer_id[-1]] + viewer_id
 
     def recents(self, author_id: UserId) -> list[bytes]:
-        """Posts, and the life of the server that they are from."""
+        """Posts, and the incarnation of the server that they are from."""
         last = author_id[-1]
-        return [self._authors[last] + author_id, self._lives[last] + author_id]
+        return [self._authors[last] + author_id, self._incarnations[last] + author_id]
 
     def graph(self, viewer_id: UserId) -> bytes:
         return self._graphs[viewer_id[-1]] + viewer_id
@@ -59,7 +59,7 @@ class Keys:
         return self.fences[self._shards_of_last_bytes[one_id[-1]] if self._is_cluster else 0]
 
     def watching(self, fence: bytes) -> bytes:
-        """Who watches, of those whose keys may be in one call with this fence."""
+        """The viewers who watch, of those whose keys may be in one call with this fence."""
         return fence.replace(b"fence", b"watching", 1)
 
     def groups(self, packed_ids: bytes) -> list[tuple[bytes, list[bytes]]]:

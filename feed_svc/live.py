@@ -1,8 +1,8 @@
 """Live feeds: a stream is a reader that is poked, not a queue of posts.
 
-Whatever a stream sends comes from the use case that serves pages, which knows of order, of rules
-and of what to do without Redis. In here it is only decided when to look again, and what of the
-newest page is new. Pokes may be lost, so a stream looks every now and then anyway; they may come
+All posts that a stream sends come from the use case that serves pages, which knows of order, of
+rules and of a missing Redis. This module only decides when to look again, and which items of the
+newest page are new. Pokes may be lost, so a stream looks every now and then anyway; they may come
 faster than they are answered, or while a slow reader holds a message up: the lowest stands for all.
 """
 
@@ -51,7 +51,7 @@ class InvalidResumeToken(InvalidArgument):
 
 
 class News(NamedTuple):
-    """What is sent next, newest first; neither items nor reset = a sign of life."""
+    """The next message, newest first; neither items nor reset = a sign of life."""
 
     items: Sequence[bytes]
     places: Sequence[Place]
@@ -61,7 +61,7 @@ class News(NamedTuple):
 
 
 class _Stream:
-    """What is kept of a stream: the same little, however much happens."""
+    """The memory of a stream: the same little, however much happens."""
 
     def __init__(self, viewer_id: UserId, since: Place | None, limits: LiveLimits) -> None:
         self.viewer_id = viewer_id
@@ -80,13 +80,13 @@ class _Stream:
         metrics.POKES.inc()
 
     def rest(self) -> Place:
-        """Returns the lowest of the pokes so far: whoever pokes from now on means the next look."""
+        """Returns the lowest of the pokes so far: a poke from now on is for the next look."""
         lowest, self._lowest = self._lowest, TOP
         self.poked.clear()
         return lowest
 
     def news(self, page: HomePage, lowest: Place, now_ms: int) -> News:
-        """What is new on the newest page. All is known that is on it before the first look."""
+        """The new items of the newest page; before the first look all of them count as known."""
         is_whole = page.next_place is None
         newest = (*page.places, _BOTTOM if is_whole else (now_ms, _BOTTOM[1]))[0]
         since = self._since or newest
@@ -130,7 +130,7 @@ class Live:
         self._looks = asyncio.Semaphore(self._limits.looks_at_once_max)
 
     async def watch(self, viewer_id: UserId, since: Place | None) -> AsyncGenerator[News]:
-        """What is new from `since` on, or from now on; the first comes at once, without end.
+        """The news from `since` on, or from now on; the first comes at once, without end.
 
         Raises Unavailable when there is no telling: resume then.
         """
@@ -144,7 +144,7 @@ class Live:
                 yield news
 
     async def run(self) -> None:
-        """For ever: keeps fan-out knowing who watches here, and pokes streams when it tells."""
+        """For ever: tells fan-out which viewers watch here, and pokes streams when it is told."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._keep_watching())
             tasks.create_task(self._keep_listening())

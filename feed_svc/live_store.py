@@ -1,8 +1,8 @@
 """Who watches their feed, and how fan-out tells them: by Redis, to all processes with streams.
 
 A poke is a place, and whose feeds have something new there: the viewers by their ids, or readers of
-a pulled author by the author's. Pokes are published, not kept: who is not subscribed at the time
-misses them, and has to look for itself.
+a pulled author by the author's. Pokes are published, not kept: a process that is not subscribed at
+the time misses them, and has to look for itself.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping, Sequence
@@ -47,7 +47,7 @@ class LiveStore:
         self._limits = redis.limits
 
     async def watch(self, viewer_ids: Collection[UserId]) -> None:
-        """They are told of what is new for `watch_ttl_ms` from now on."""
+        """The viewers are told of new posts for `watch_ttl_ms` from now on."""
         keys, ids, step = self._redis.keys, [*viewer_ids], self._limits.windows_per_call_max
         ttl_ms = self._limits.watch_ttl_ms
         calls = [

@@ -71,7 +71,7 @@ class WindowState(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """What a hot window says below a place. Unless it is READY it says nothing."""
+    """A hot window below a place. Unless it is READY it says nothing."""
 
     state: WindowState
     source: Source

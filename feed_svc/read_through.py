@@ -1,11 +1,11 @@
 """Things that many viewers look at: from memory, else from Redis, else from who owns them.
 
 Memory is bounded in entries, in bytes and in age. Entries in use are read again before they are too
-old, many at once and with nobody waiting, so what is looked at all the time is always there. What
-does not exist is not remembered: that it came into being is seen at once.
+old, many at once and with nobody waiting, so a thing that is read all the time is always there. The
+absence of a thing is not remembered: readers see at once that it came into being.
 
-Redis and the owner are asked for all readers of a moment together, and apart from each other: who
-finds everything in Redis does not wait for an owner that is slow.
+Redis and the owner are asked for all readers of a moment together, and apart from each other: a
+reader that finds everything in Redis does not wait for a slow owner.
 """
 
 import asyncio
@@ -108,7 +108,7 @@ class ReadThrough(Generic[I, V]):
         return entry.value if entry is not None else None
 
     def forget(self, one: I) -> None:
-        """It has changed: who gets it from now on gets what is read from now on."""
+        """It has changed: a reader from now on gets it as it is read from now on."""
         self._entries.drop(one)
         self._forgot_at_s = self._clock_s()
 
@@ -159,9 +159,9 @@ class ReadThrough(Generic[I, V]):
             self._is_refreshing = False
 
     def _remember(self, found: Mapping[I, V], read_at_s: float) -> None:
-        """The oldest stand first: what is not read again is the first to go.
+        """The oldest stand first: an entry that is not read again is the first to go.
 
-        What may have been read before one of them changed is not remembered.
+        A value that may have been read before one of them changed is not remembered.
         """
         if read_at_s <= self._forgot_at_s:
             return
@@ -177,7 +177,7 @@ def _in_parts(
 ) -> Callable[[Sequence[I]], Awaitable[Mapping[I, V]]]:
     async def load_parts(ids: Sequence[I]) -> Mapping[I, V]:
         found: dict[I, V] = {}
-        async with asyncio.timeout(timeout_s):  # whoever asked waits no longer
+        async with asyncio.timeout(timeout_s):  # its callers wait no longer
             for start in range(0, len(ids), asked_max):
                 found |= await load(ids[start : start + asked_max])
         return found

@@ -1,7 +1,7 @@
 """Hot windows built from the truth, while fan-out goes on writing into them.
 
-A build begins with an empty window, into which fan-out delivers from then on. What is read after
-that, from user_svc and content_svc, is merged in at the end, unless a follow, an unfollow or a tier
+A build begins with an empty window, into which fan-out delivers from then on. The truth, read after
+that from user_svc and content_svc, is merged in at the end, unless a follow, an unfollow or a tier
 change touched the window meanwhile: then the truth is read again.
 """
 

@@ -22,7 +22,7 @@ HOUR_MS = 3_600_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PushSettings:
-    """What an author may cost who is pushed."""
+    """The most that a pushed author may cost."""
 
     followers_max: int = setting(
         "PUSH_FOLLOWERS_MAX", "from here on an author is pulled", 10_000, at_least=1
@@ -95,7 +95,7 @@ class Tiers:
 def tier_for(
     settings: PushSettings, follower_count: int, posts_in_an_hour: float, *, was_pulled: bool
 ) -> Tier:
-    """Who is pulled is pushed again only well below the bounds: nobody changes back and forth."""
+    """An author is pushed again only well below the bounds, so none changes back and forth."""
     share = settings.pull_to_push_share if was_pulled else 1.0
     is_small = follower_count < settings.followers_max * share
     deliveries = follower_count * posts_in_an_hour

@@ -1,6 +1,6 @@
 """Hot windows in Redis: what they mean is told in feed_svc/lua/places.lua and windows.lua.
 
-Fan-out writes with a fence; what is read, rebuilt and forgotten needs none. Every write may be made
+Fan-out writes with a fence; reads, rebuilds and forgetting need none. Every write may be made
 twice, and none brings a window about except `begin`.
 """
 
@@ -142,7 +142,7 @@ class WindowStore:
             await self._redis.call(Call("forget", [self._keys.window(viewer_id)], members))
 
     async def begin(self, viewer_id: UserId) -> Build | None:
-        """Make the window anew: what is delivered from now on is in it. None = another build runs.
+        """Make the window anew: deliveries from now on are in it. None = another build runs.
 
         The truth must be read after this.
         """
@@ -160,7 +160,7 @@ class WindowStore:
         return Build(build.viewer_id, build.build_id, cast("int", generation))
 
     async def finish(self, build: Build, source: Source, pull_author_ids: Iterable[UserId]) -> bool:
-        """The window is ready: the source and what was delivered since the beginning.
+        """The window is ready: the source, and all deliveries since the beginning.
 
         False = anything but deliveries happened to it since `build.generation` was asked.
         """
@@ -224,7 +224,7 @@ class WindowStore:
 
 
 class _State(NamedTuple):
-    """What every look at a window tells first."""
+    """The part of a window that every look at it tells first."""
 
     state: WindowState
     generation: int

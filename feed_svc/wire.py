@@ -1,4 +1,4 @@
-"""Protobuf by the bytes: what is cached encoded goes out encoded, and no message is made of it.
+"""Protobuf by the bytes: cached bytes go out as they are, and no message is made of them.
 
 A message is its fields one after another, so encoded parts that are joined are one message.
 """

@@ -45,7 +45,7 @@ async def test_nothing_from_before_a_restart_counts(tmp_path: Path) -> None:
 
 
 async def _answers(redis: FeedRedis) -> None:
-    """The first call may find connections of the former life."""
+    """The first call may find connections of the former incarnation."""
 
     async def is_there() -> bool:
         try:

@@ -188,7 +188,7 @@ class World:
         await self._system.workers.freeze_oldest(after_calls, function)
 
     async def deliver_again(self, count: int, how: str, partitions: Sequence[int]) -> None:
-        """`repeat` or `rewind`. Only workers that begin ask for the place of the group."""
+        """`repeat` or `rewind`. Only workers that begin ask for the position of the group."""
         if how == "repeat":
             await self._system.bus.repeat(count, partitions)
         else:
