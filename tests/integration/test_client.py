@@ -16,7 +16,7 @@ from svckit import errors
 from svckit.context import Call, current_call
 from svckit.rpc.client import RetryBudget, ServiceChannel
 from svckit.rpc.limits import ChannelLimits
-from tests.stacks.rpc_server import bearer, dialled, serving
+from tests.stacks.rpc_server import SOMEBODY, bearer, dialled, serving
 from user_svc.model import UserNotFound
 
 USERS = pb.DESCRIPTOR.services_by_name["UserService"]
@@ -72,7 +72,7 @@ async def test_a_call_within_a_call_takes_over_deadline_request_id_and_trace() -
             dialled(front_server) as channel,
         ):
             await GraphServiceStub(channel).GetRelationship(
-                pb.GetRelationshipRequest(),
+                pb.GetRelationshipRequest(user_id=SOMEBODY),
                 metadata=(*bearer("user"), ("x-request-id", "r-1")),
                 timeout=TIMEOUT_S,
             )
@@ -96,12 +96,13 @@ async def test_reads_are_tried_again_when_the_server_is_unavailable() -> None:
 
 async def test_what_may_not_be_repeated_is_not_tried_again() -> None:
     flaky = Flaky(failures=1)
+    request = pb.SignUpRequest(username="ada", email="ada@example.com", password="correct horse")
     async with (
         serving(AUTH, {"SignUp": flaky.answer}) as server,
         ServiceChannel(target(server.port)) as channel,
     ):
         with pytest.raises(errors.Unavailable):
-            await channel.stub(AuthServiceStub).SignUp(pb.SignUpRequest())
+            await channel.stub(AuthServiceStub).SignUp(request)
     assert flaky.calls == 1
 
 
@@ -142,7 +143,7 @@ async def test_errors_arrive_as_domain_errors_of_the_same_kind() -> None:
             await as_service.stub(UserServiceStub).BatchGetUsers(pb.BatchGetUsersRequest())
         assert invalid.value.violations == (errors.FieldViolation("user_ids", "too many"),)
         with pytest.raises(errors.Unavailable):  # its fault, not our caller's
-            await as_user.stub(UserServiceStub).GetUser(pb.GetUserRequest())
+            await as_user.stub(UserServiceStub).GetUser(pb.GetUserRequest(user_id=SOMEBODY))
 
 
 async def test_a_silent_server_costs_no_more_than_the_default_timeout() -> None:
@@ -179,10 +180,12 @@ async def test_a_stream_that_breaks_raises_and_one_that_is_left_is_cancelled() -
     ):
         stub = channel.stub(GraphServiceStub)
         with pytest.raises(errors.Unavailable):
-            async for _ in stub.StreamFollowerIds(pb.StreamFollowerIdsRequest(after=b"x")):
+            async for _ in stub.StreamFollowerIds(
+                pb.StreamFollowerIdsRequest(user_id=SOMEBODY, after=bytes(16))
+            ):
                 pass
         left.clear()
-        stream = stub.StreamFollowerIds(pb.StreamFollowerIdsRequest())
+        stream = stub.StreamFollowerIds(pb.StreamFollowerIdsRequest(user_id=SOMEBODY))
         async for _ in stream:
             break
         await stream.aclose()  # type: ignore[attr-defined]

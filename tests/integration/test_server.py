@@ -14,7 +14,7 @@ from newsfeed.user.v1.user_service_pb2_grpc import GraphServiceStub, UserService
 from svckit.context import Call, current_call
 from svckit.rpc.server import Server, ServerSettings
 from svckit.rpc.status import rich_status
-from tests.stacks.rpc_server import NamedRoles, bearer, dialled, serving
+from tests.stacks.rpc_server import SOMEBODY, NamedRoles, bearer, dialled, serving
 from user_svc.model import UserNotFound
 
 USERS = pb.DESCRIPTOR.services_by_name["UserService"]
@@ -109,7 +109,7 @@ async def test_beyond_the_limit_calls_are_refused_at_once_and_streams_count_apar
     settings = ServerSettings(host=LOCAL, calls_max=1, streams_max=1)
     async with serving(GRAPH, methods, settings) as server, dialled(server) as channel:
         stub = GraphServiceStub(channel)
-        request = pb.GetRelationshipRequest()
+        request = pb.GetRelationshipRequest(user_id=SOMEBODY)
         held = asyncio.ensure_future(stub.GetRelationship(request, metadata=bearer("user")))
         await arrived.acquire()
         error = await refusal(stub.GetRelationship(request, metadata=bearer("user")))
@@ -120,10 +120,12 @@ async def test_beyond_the_limit_calls_are_refused_at_once_and_streams_count_apar
         assert retry.retry_delay.ToMilliseconds() > 0
 
         open_stream = stub.StreamFollowerIds(
-            pb.StreamFollowerIdsRequest(), metadata=bearer("service")
+            pb.StreamFollowerIdsRequest(user_id=SOMEBODY), metadata=bearer("service")
         )
         await open_stream.read()
-        second = stub.StreamFollowerIds(pb.StreamFollowerIdsRequest(), metadata=bearer("service"))
+        second = stub.StreamFollowerIds(
+            pb.StreamFollowerIdsRequest(user_id=SOMEBODY), metadata=bearer("service")
+        )
         assert (await refusal(second.read())).code() is grpc.StatusCode.RESOURCE_EXHAUSTED
         let_go.set()
         await held
@@ -181,7 +183,7 @@ async def test_a_stream_is_closed_when_its_reader_leaves() -> None:
     methods = {"StreamFollowerIds": endless}
     async with serving(GRAPH, methods) as server, dialled(server) as channel:
         call = GraphServiceStub(channel).StreamFollowerIds(
-            pb.StreamFollowerIdsRequest(), metadata=bearer("service")
+            pb.StreamFollowerIdsRequest(user_id=SOMEBODY), metadata=bearer("service")
         )
         await call.read()
         call.cancel()

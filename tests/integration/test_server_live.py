@@ -15,7 +15,7 @@ from svckit.auth.tokens import Caller, TokenExpired
 from svckit.rpc.server import Server
 from tests.polling import until
 from tests.requests.refusals import refusal_of
-from tests.stacks.rpc_server import NamedRoles, bearer, dialled, serving
+from tests.stacks.rpc_server import SOMEBODY, NamedRoles, bearer, dialled, serving
 
 if TYPE_CHECKING:
     from newsfeed.feed.v1.feed_service_pb2_grpc import FeedServiceAsyncStub
@@ -98,7 +98,7 @@ async def test_a_stream_for_a_service_is_finished_first() -> None:
 
     methods = {"StreamFollowerIds": follower_ids}
     async with serving(GRAPH, methods) as server, dialled(server) as channel:
-        request, metadata = user_pb.StreamFollowerIdsRequest(), bearer("service")
+        request, metadata = user_pb.StreamFollowerIdsRequest(user_id=SOMEBODY), bearer("service")
         call = GraphServiceStub(channel).StreamFollowerIds(request, metadata=metadata)
         await call.read()
         draining = asyncio.create_task(server.drain())

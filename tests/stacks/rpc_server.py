@@ -15,6 +15,7 @@ from svckit.rpc.server import Check, Server, ServerSettings
 from svckit.rpc.table import Verifier
 
 ALICE_ID = UUID("01934f5e-7c1a-7d3b-9a52-0c6f4be1d2a7")
+SOMEBODY = str(ALICE_ID)  # for requests that must name a person
 
 
 class NamedRoles:
