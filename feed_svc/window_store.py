@@ -165,7 +165,10 @@ class WindowStore:
         False = anything but deliveries happened to it since `build.generation` was asked.
         """
         arguments = (
-            *(build.build_id, build.generation, self._ttl_ms, self.entries_max),
+            build.build_id,
+            build.generation,
+            self._ttl_ms,
+            self.entries_max,
             *arguments_of_source(source, self.entries_max),
             *map(_mark, pull_author_ids),
         )

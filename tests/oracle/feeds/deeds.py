@@ -22,8 +22,16 @@ class Act:
 
 
 KINDS = (
-    *("Publish", "Share", "Edit", "DeletePost"),
-    *("Follow", "Unfollow", "Block", "Unblock", "Mute", "Unmute"),
+    "Publish",
+    "Share",
+    "Edit",
+    "DeletePost",
+    "Follow",
+    "Unfollow",
+    "Block",
+    "Unblock",
+    "Mute",
+    "Unmute",
 )
 """What may be done at the same time as other things; people are deleted one at a time."""
 

@@ -294,8 +294,14 @@ async def _hunt_apart(mistake: Mistake, stores: Stores, seconds: float) -> Outco
     """In a process that has the mistake."""
     with made(mistake) as folder:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-P", "-m", __spec__.name, "--hunt-in", json.dumps(asdict(stores))),
-            *("--seconds", str(seconds)),
+            sys.executable,
+            "-P",
+            "-m",
+            __spec__.name,
+            "--hunt-in",
+            json.dumps(asdict(stores)),
+            "--seconds",
+            str(seconds),
             env={**os.environ, "PYTHONPATH": f"{folder}:{ROOT}"},
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,

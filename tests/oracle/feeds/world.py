@@ -170,7 +170,7 @@ class World:
     async def cut(self) -> None:
         """All connections to the feeds' Redis break."""
         await self._system.feeds_redis.execute_command(
-            *("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+            "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"
         )
 
     async def change_workers(self, what: str) -> None:
