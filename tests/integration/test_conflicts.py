@@ -1,5 +1,6 @@
 """Changes that met another transaction are done again: callers see nothing of it."""
 
+import asyncio
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,10 +15,12 @@ from newsfeed.user.v1 import user_service_pb2 as pb
 
 import content_svc
 import user_svc
+from svckit.postgres.client import Database
+from tests.polling import until
 from tests.requests.sensible_content_requests import CONTENT_REQUESTS
 from tests.requests.sensible_requests import REQUESTS
 from tests.stacks.content_stack import ContentStack, open_content_stack
-from tests.stacks.user_stack import PASSWORD, UserStack, open_user_stack
+from tests.stacks.user_stack import PASSWORD, Person, UserStack, open_user_stack
 from tests.troubles.outrun import outrun_in_mongo, outrun_in_postgres, use_cases_that_write
 
 # What there has to be before it can be taken away.
@@ -136,3 +139,60 @@ def grown(before: dict[str, int], after: dict[str, int]) -> dict[str, int]:
 
 def kinds(events: Sequence[events_pb2.Event]) -> list[str | None]:
     return [event.WhichOneof("payload") for event in events]
+
+
+async def test_follows_that_deadlock_are_done_again(user_stack: UserStack) -> None:
+    """A session that takes the locks of two people in the wrong order is in the follows' way."""
+    database = user_stack.app.database
+    ada, bob = [await user_stack.sign_up(name) for name in ("ada", "bob")]
+    low, high = sorted([await lock_key(database, ada), await lock_key(database, bob)])
+    deadlocks_before = await deadlocks(database)
+    await have_deadlocks_noticed_after(database, "3s")
+    async with database.transaction() as stranger:
+        await stranger.execute("SET LOCAL deadlock_timeout = '1h'")  # it is not the one to give way
+        await stranger.execute("SELECT pg_advisory_xact_lock($1)", high)
+        follows = [
+            asyncio.create_task(one.act("Follow", other)) for one, other in ((ada, bob), (bob, ada))
+        ]
+        await until(lambda: both_wait(database))
+        await stranger.execute("SELECT pg_advisory_xact_lock($1)", low)
+    found = await asyncio.gather(*follows)
+    assert [each.is_following for each in found] == [True, True]
+    for person in (ada, bob):
+        user = (await person.users.GetMe(pb.GetMeRequest())).user
+        assert (user.follower_count, user.following_count) == (1, 1)
+    await until(lambda: more_deadlocks(database, deadlocks_before))
+
+
+async def lock_key(database: Database, person: Person) -> int:
+    key: int = await database.fetchval(
+        "SELECT uuid_hash_extended($1::text::uuid, 0)", person.user_id
+    )
+    return key
+
+
+async def have_deadlocks_noticed_after(database: Database, time: str) -> None:
+    """On connections that are opened from now on."""
+    name = await database.fetchval("SELECT current_database()")
+    await database.execute(f"ALTER DATABASE {name} SET deadlock_timeout = '{time}'")
+    await database._pool.expire_connections()
+
+
+async def both_wait(database: Database) -> bool:
+    waiting: int = await database.fetchval(
+        "SELECT count(*) FROM pg_stat_activity"
+        " WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    )
+    return waiting == 2
+
+
+async def deadlocks(database: Database) -> int:
+    """How many the server has noticed in this database; it tells a little later."""
+    found: int = await database.fetchval(
+        "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
+    )
+    return found
+
+
+async def more_deadlocks(database: Database, before: int) -> bool:
+    return await deadlocks(database) > before
