@@ -41,6 +41,14 @@ class Backlog:
     oldest_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class OutboxSettings:
+    """How much an outbox reads at once."""
+
+    read_again_records_max: int = 500
+    backlog_rows_max: int = 10_000  # beyond it the backlog is not counted
+
+
 class OutboxSource(Protocol[Key]):
     """One store's outbox; `Key` is how it finds a record again."""
 

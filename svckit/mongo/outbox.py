@@ -22,7 +22,7 @@ from uuid import UUID
 
 from bson import Timestamp
 
-from svckit.events.outbox import Backlog, Lease, OutboxRecord
+from svckit.events.outbox import Backlog, Lease, OutboxRecord, OutboxSettings
 from svckit.migration_files import Component
 from svckit.mongo import lease as mongo_lease
 from svckit.mongo.client import Document, Mongo, Transaction
@@ -31,8 +31,6 @@ COMPONENT = Component("svckit", Path(__file__).parent / "schema")
 OUTBOX = "outbox"
 LEASES = "outbox_lease"
 LEASE = "relay"
-READ_AGAIN_RECORDS_MAX = 500
-BACKLOG_ROWS_MAX = 10_000
 
 _FROM_THE_SERVER = Timestamp(0, 0)
 
@@ -47,8 +45,9 @@ async def append(transaction: Transaction, records: Sequence[OutboxRecord]) -> N
 class MongoOutbox:
     """The relay's `OutboxSource`."""
 
-    def __init__(self, mongo: Mongo) -> None:
+    def __init__(self, mongo: Mongo, settings: OutboxSettings | None = None) -> None:
         self._mongo = mongo
+        self._settings = settings or OutboxSettings()
         self._outbox = mongo.collection(OUTBOX)
         self._leases = mongo.collection(LEASES)
 
@@ -85,18 +84,19 @@ class MongoOutbox:
 
     async def published(self, last_s: float | None) -> AsyncGenerator[Sequence[OutboxRecord], None]:
         first = await self._first_of_the_last(last_s)
+        most = self._settings.read_again_records_max
         seen: set[UUID] = set()
         while first is not None:
             found = await self._outbox.find(
                 {"is_published": True, "seq": {"$gte": first}},
                 sort={"is_published": 1, "seq": 1},
-                limit=READ_AGAIN_RECORDS_MAX,
+                limit=most,
             )
             # Two shards may give the same seq, to records of different lanes.
             if fresh := [each for each in found if each["_id"] not in seen]:
                 yield [_record(document) for document in fresh]
             seen = {document["_id"] for document in found}
-            first = found[-1]["seq"] if fresh and len(found) == READ_AGAIN_RECORDS_MAX else None
+            first = found[-1]["seq"] if fresh and len(found) == most else None
 
     async def _first_of_the_last(self, last_s: float | None) -> Timestamp | None:
         """The lowest seq of what was marked in the `last_s` before the last mark."""
@@ -127,7 +127,7 @@ class MongoOutbox:
         )
         if not oldest:
             return Backlog(0, 0.0)
-        rows = await self._outbox.count(waiting, at_most=BACKLOG_ROWS_MAX)
+        rows = await self._outbox.count(waiting, at_most=self._settings.backlog_rows_max)
         return Backlog(rows, max(0, oldest[0]["age_ms"]) / 1000)
 
     async def maintain(self) -> None:

@@ -2,8 +2,8 @@
 
 A store takes a connection for a transaction (`transaction`, or `run`, which tries again when
 others were in the way) or runs one statement (`fetch`, `execute` ...). Everything is bounded: the
-wait for a connection, a statement, a whole transaction. The driver's errors end here: what comes
-out is an error of `svckit.errors` or a violated constraint by its name.
+wait for a connection, a statement, a whole transaction. The driver's errors end in
+`svckit.postgres.errors`.
 
 The pool opens no connection until one is needed, so a service starts without its database; after
 an outage the next call connects again. Pooled connections carry no session state (no SET, no
@@ -11,9 +11,8 @@ LISTEN, no session lock), which is why giving one back costs no round trip.
 """
 
 import asyncio
-import random
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias, TypeVar
 from urllib.parse import quote
@@ -22,22 +21,17 @@ import asyncpg
 from asyncpg import Record
 from asyncpg.transaction import Transaction
 
-from svckit.errors import Aborted, DeadlineExceeded, Unavailable
+from svckit.backoff import backoff_s
+from svckit.postgres.errors import ReadOnly, TransactionConflict, connecting, driver_errors
 from svckit.settings import PORT_MAX, Secret, setting
 
 __all__ = [
-    "CheckViolation",
     "Connection",
-    "ConstraintViolation",
     "Database",
-    "ForeignKeyViolation",
     "PostgresSettings",
     "Record",
     "Session",
-    "TransactionConflict",
-    "UniqueViolation",
     "connect",
-    "driver_errors",
     "open_database",
 ]
 
@@ -45,38 +39,10 @@ _PooledConnection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[Record]"
 Session: TypeAlias = "asyncpg.Connection[Record]"  # one that is not of the pool
 T = TypeVar("T")
 
-CONFLICT_ATTEMPTS_MAX = 5
-CONFLICT_PAUSE_S = 0.01  # doubled with each attempt, full jitter
-GIVE_BACK_TIMEOUT_S = 1.0  # to roll back or cancel; beyond it the connection is dropped
 PLANNER_SETTINGS = {
     "jit": "off",  # short statements only: compiling them costs more than it saves
     "random_page_cost": "1.1",  # a page is as near as any other in memory and on flash
 }
-DRIVER_MARGIN_S = 1.0  # the server ends a slow statement; the driver only when the server is mute
-
-
-class ConstraintViolation(Exception):
-    """A constraint of the schema refused the write; `constraint` is its name."""
-
-    def __init__(self, constraint: str) -> None:
-        super().__init__(constraint)
-        self.constraint = constraint
-
-
-class UniqueViolation(ConstraintViolation):
-    """The same key is there already."""
-
-
-class ForeignKeyViolation(ConstraintViolation):
-    """The row that is pointed at is not there (or still pointed at)."""
-
-
-class CheckViolation(ConstraintViolation):
-    """A CHECK or NOT NULL refused the values (NOT NULL: the column's name)."""
-
-
-class TransactionConflict(Aborted):
-    """The server rolled the transaction back for another's sake: nothing of it happened."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +59,11 @@ class PostgresSettings:
     acquire_timeout_s: float = 2.0  # wait for a free connection, connecting included
     statement_timeout_s: float = 5.0
     transaction_timeout_s: float = 5.0
+    driver_margin_s: float = 1.0  # the driver ends a statement only when the server is mute
+    give_back_timeout_s: float = 1.0  # to roll back or cancel; then the connection is dropped
+    conflict_attempts_max: int = 5
+    conflict_pause_min_s: float = 0.015
+    conflict_pause_max_s: float = 0.2
 
     def url(self) -> str:
         """Empty when neither a URL nor a host is given."""
@@ -147,12 +118,14 @@ class Database:
         `work` may run several times, its writes count once. A connection that is lost is never
         tried again here: nobody knows whether its commit went through.
         """
-        for attempt in range(1, CONFLICT_ATTEMPTS_MAX):
+        settings = self._settings
+        pauses_s = backoff_s(settings.conflict_pause_min_s, settings.conflict_pause_max_s)
+        for _ in range(1, settings.conflict_attempts_max):
             try:
                 async with self.transaction() as connection:
                     return await work(connection)
             except TransactionConflict:
-                await asyncio.sleep(random.uniform(0, CONFLICT_PAUSE_S * 2**attempt))  # noqa: S311
+                await asyncio.sleep(next(pauses_s))
         async with self.transaction() as connection:
             return await work(connection)
 
@@ -166,7 +139,7 @@ class Database:
                     await transaction.start()
                     yield _Statements(connection)
                 except BaseException:
-                    await _roll_back(connection, transaction)
+                    await _roll_back(connection, transaction, self._settings.give_back_timeout_s)
                     raise
                 await transaction.commit()
 
@@ -192,18 +165,18 @@ class Database:
 
     @asynccontextmanager
     async def _acquired(self) -> AsyncGenerator[_PooledConnection]:
-        with _connecting():
+        with connecting():
             async with asyncio.timeout(self._settings.acquire_timeout_s):
                 connection = await self._pool.acquire()
         try:
             with driver_errors(connection):
                 yield connection
-        except _ReadOnly:
+        except ReadOnly:
             await self._pool.expire_connections()  # a demoted primary: connect to its successor
             raise
         finally:
             with suppress(Exception):  # a connection that cannot be given back has been dropped
-                await self._pool.release(connection, timeout=GIVE_BACK_TIMEOUT_S)
+                await self._pool.release(connection, timeout=self._settings.give_back_timeout_s)
 
 
 @asynccontextmanager
@@ -221,7 +194,7 @@ async def open_database(
         settings.url(),
         min_size=0,
         max_size=settings.pool_size_max,
-        command_timeout=settings.statement_timeout_s + DRIVER_MARGIN_S,
+        command_timeout=settings.statement_timeout_s + settings.driver_margin_s,
         server_settings=server_settings,
         reset=_keep,
     )
@@ -237,7 +210,7 @@ async def open_database(
 
 async def connect(dsn: str, *, timeout_s: float = 3.0) -> Session:
     """One connection outside any pool, without statement timeouts: for migrations."""
-    with _connecting():
+    with connecting():
         return await asyncpg.connect(dsn, timeout=timeout_s)
 
 
@@ -245,89 +218,20 @@ async def _keep(_: object) -> None:
     """Leave a connection that is given back as it is."""
 
 
-async def _roll_back(connection: _PooledConnection, transaction: Transaction) -> None:
+async def _roll_back(
+    connection: _PooledConnection, transaction: Transaction, timeout_s: float
+) -> None:
     """Roll back, or drop the connection if that fails: the server rolls back then."""
     rolled_back = False
     try:
         with suppress(Exception):
-            async with asyncio.timeout(GIVE_BACK_TIMEOUT_S):
+            async with asyncio.timeout(timeout_s):
                 await transaction.rollback()
                 rolled_back = True
     finally:
         if not rolled_back:
             with suppress(asyncpg.InterfaceError):  # the pool has dropped it already
                 connection.terminate()
-
-
-class _ReadOnly(Unavailable):
-    """The server takes no writes: it is not the primary any more."""
-
-
-def _unavailable() -> Unavailable:
-    return Unavailable(dependency="postgresql")
-
-
-@contextmanager
-def _connecting() -> Generator[None]:
-    """No connection, for whatever reason, means that the database is not available."""
-    try:
-        yield
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
-        raise _unavailable() from error
-
-
-@contextmanager
-def driver_errors(connection: "_PooledConnection | Session") -> Generator[None]:
-    """What the driver raises in the block leaves it as an error of ours."""
-    try:
-        yield
-    except asyncpg.PostgresError as error:
-        translated = _translate(error)
-        if translated is None:
-            raise
-        raise translated from error
-    except TimeoutError as error:
-        raise DeadlineExceeded(dependency="postgresql") from error
-    except OSError as error:
-        raise _unavailable() from error
-    except (asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
-        if _is_lost(connection):
-            raise _unavailable() from error
-        raise
-
-
-def _is_lost(connection: "_PooledConnection | Session") -> bool:
-    try:
-        return connection.is_closed()
-    except asyncpg.InterfaceError:  # the pool took it back when it was lost
-        return True
-
-
-def _translate(error: asyncpg.PostgresError) -> Exception | None:
-    """By SQLSTATE; None = a mistake in the statement, which is for the log."""
-    state = error.sqlstate or ""
-    if isinstance(error, asyncpg.InvalidCachedStatementError):  # the schema has just changed
-        return TransactionConflict()
-    if state in _ERRORS:
-        return _ERRORS[state](error)
-    if state[:2] in {"08", "53"} or state[:3] == "57P":  # connection, resources, shutting down
-        return _unavailable()
-    return None
-
-
-_ERRORS: dict[str, Callable[[asyncpg.PostgresError], Exception]] = {
-    "23502": lambda error: CheckViolation(error.column_name or ""),
-    "23503": lambda error: ForeignKeyViolation(error.constraint_name or ""),
-    "23505": lambda error: UniqueViolation(error.constraint_name or ""),
-    "23514": lambda error: CheckViolation(error.constraint_name or ""),
-    "25006": lambda _: _ReadOnly(dependency="postgresql"),
-    "25P03": lambda _: DeadlineExceeded(dependency="postgresql"),  # idle in a transaction
-    "25P04": lambda _: DeadlineExceeded(dependency="postgresql"),  # transaction timeout
-    "40001": lambda _: TransactionConflict(),
-    "40P01": lambda _: TransactionConflict(),
-    "55P03": lambda _: DeadlineExceeded(dependency="postgresql"),  # lock timeout
-    "57014": lambda _: DeadlineExceeded(dependency="postgresql"),  # statement timeout
-}
 
 
 def _milliseconds(seconds: float) -> str:

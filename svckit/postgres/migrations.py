@@ -15,7 +15,8 @@ from collections.abc import Sequence
 import asyncpg
 
 from svckit.migration_files import Component, Migration, MigrationError, missing, read
-from svckit.postgres.client import Session, connect, driver_errors
+from svckit.postgres.client import Session, connect
+from svckit.postgres.errors import driver_errors
 
 LOCK_KEY = 0x6E657773  # "news"; one lock for all components of a database
 LOCK_POLL_S = 0.1

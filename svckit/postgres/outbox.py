@@ -12,26 +12,24 @@ skipped.
 Beyond that, a row waits while a transaction with a lower xid runs, which brings most unrelated
 transactions into the order of their seq too. It holds back all rows behind it (a strict prefix: to
 filter instead would let a transaction that drew its xid early and its seq late overtake), and for
-at most PATIENCE_S: a long transaction, also a stranger's in another database, must not hold up
+at most `patience_s`: a long transaction, also a stranger's in another database, must not hold up
 delivery.
 """
 
 import json
 from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
 
-from svckit.events.outbox import Backlog, Lease, OutboxRecord
+from svckit.events.outbox import Backlog, Lease, OutboxRecord, OutboxSettings
 from svckit.migration_files import Component
 from svckit.postgres.client import Connection, Database, Record
-from svckit.postgres.partitions import maintain_partitions
+from svckit.postgres.partitions import PartitionSettings, maintain_partitions
 
 COMPONENT = Component("svckit", Path(__file__).parent / "sql")
-PATIENCE_S = 0.5
-READ_AGAIN_RECORDS_MAX = 500
-BACKLOG_ROWS_MAX = 10_000
 
 APPEND = """
 INSERT INTO outbox (id, aggregatetype, aggregateid, type, payload, lane, headers)
@@ -90,6 +88,12 @@ FROM (SELECT created_at FROM outbox WHERE published_at IS NULL ORDER BY seq LIMI
 """
 
 
+@dataclass(frozen=True, slots=True)
+class PostgresOutboxSettings(OutboxSettings):
+    patience_s: float = 0.5  # with transactions that may be older
+    partitions: PartitionSettings = field(default_factory=PartitionSettings)
+
+
 class RowKey(NamedTuple):
     seq: int
     created_at: datetime  # leads to the partition
@@ -117,9 +121,9 @@ async def append(connection: Connection, records: Sequence[OutboxRecord]) -> Non
 class PostgresOutbox:
     """The relay's `OutboxSource`; must read the primary."""
 
-    def __init__(self, database: Database, patience_s: float = PATIENCE_S) -> None:
+    def __init__(self, database: Database, settings: PostgresOutboxSettings | None = None) -> None:
         self._database = database
-        self._patience_s = patience_s
+        self._settings = settings or PostgresOutboxSettings()
 
     async def hold_lease(self, owner: str, ttl_s: float) -> Lease | None:
         row = await self._database.fetchrow(HOLD_LEASE, owner, ttl_s)
@@ -132,7 +136,7 @@ class PostgresOutbox:
         await self._database.execute(SET_BUS_EPOCH, token, bus_epoch)
 
     async def unpublished(self, limit: int) -> Sequence[tuple[RowKey, OutboxRecord]]:
-        rows = await self._database.fetch(UNPUBLISHED, limit, self._patience_s)
+        rows = await self._database.fetch(UNPUBLISHED, limit, self._settings.patience_s)
         return [
             (RowKey(row["seq"], row["created_at"]), _record(row))
             for row in takewhile(lambda row: not row["must_wait"], rows)
@@ -147,19 +151,20 @@ class PostgresOutbox:
 
     async def published(self, last_s: float | None) -> AsyncGenerator[Sequence[OutboxRecord], None]:
         first = 0 if last_s is None else await self._database.fetchval(FIRST_OF_THE_LAST, last_s)
+        most = self._settings.read_again_records_max
         while first is not None:
-            rows = await self._database.fetch(PUBLISHED, first, READ_AGAIN_RECORDS_MAX)
+            rows = await self._database.fetch(PUBLISHED, first, most)
             if rows:
                 yield [_record(row) for row in rows]
-            first = rows[-1]["seq"] + 1 if len(rows) == READ_AGAIN_RECORDS_MAX else None
+            first = rows[-1]["seq"] + 1 if len(rows) == most else None
 
     async def backlog(self) -> Backlog:
-        row = await self._database.fetchrow(BACKLOG, BACKLOG_ROWS_MAX)
+        row = await self._database.fetchrow(BACKLOG, self._settings.backlog_rows_max)
         return Backlog(0, 0.0) if row is None else Backlog(row["rows"], row["oldest_s"])
 
     async def maintain(self) -> None:
         now: datetime = await self._database.fetchval("SELECT clock_timestamp()")
-        await maintain_partitions(self._database, now)
+        await maintain_partitions(self._database, now, self._settings.partitions)
 
 
 def _record(row: Record) -> OutboxRecord:

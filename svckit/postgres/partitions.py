@@ -5,15 +5,13 @@ event that waits is never dropped. Should the making ahead fail for long, rows f
 partition, are published from there like all others, and are deleted when they are old.
 """
 
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from svckit.postgres.client import Connection, Database
 
-SLICE = timedelta(hours=6)
-AHEAD = timedelta(days=2)
-KEPT = timedelta(days=1)
+SLICE = timedelta(hours=6)  # the first ones are made by the schema
 NAME = "outbox_%Y%m%d_%H"
-LOCK_TIMEOUT_MS = 500  # writers wait behind us at most this long; what fails is done next time
 
 NAMES = """
 SELECT relname::text FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid
@@ -31,31 +29,40 @@ SELECT EXISTS (
 EMPTY_DEFAULT = "DELETE FROM outbox_default WHERE published_at < $1"
 
 
-async def maintain_partitions(database: Database, now: datetime) -> None:
+@dataclass(frozen=True, slots=True)
+class PartitionSettings:
+    ahead: timedelta = timedelta(days=2)
+    kept: timedelta = timedelta(days=1)
+    lock_timeout_ms: int = 500  # that writers wait at most; what fails is done next time
+
+
+async def maintain_partitions(
+    database: Database, now: datetime, settings: PartitionSettings
+) -> None:
     """Make what is missing, drop what is old; safe to repeat, and to run twice at once."""
     there = {_start(row["relname"]) for row in await database.fetch(NAMES)}
     day = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     start = day + (now - day) // SLICE * SLICE
-    while start < now + AHEAD:
+    while start < now + settings.ahead:
         if start not in there:
-            await _make(database, start)
+            await _make(database, start, settings)
         start += SLICE
     for start in there:
-        if start + SLICE <= now - KEPT:
-            await _drop(database, start, now)
-    await database.execute(EMPTY_DEFAULT, now - KEPT)
+        if start + SLICE <= now - settings.kept:
+            await _drop(database, start, now, settings)
+    await database.execute(EMPTY_DEFAULT, now - settings.kept)
 
 
 def _start(name: str) -> datetime:
     return datetime.strptime(name, NAME).replace(tzinfo=UTC)
 
 
-async def _make(database: Database, start: datetime) -> None:
+async def _make(database: Database, start: datetime, settings: PartitionSettings) -> None:
     """Attaching locks out nobody who writes, other than creating it in place."""
     name, end = start.strftime(NAME), start + SLICE
 
     async def make(connection: Connection) -> None:
-        await _lock(connection, "SHARE UPDATE EXCLUSIVE")
+        await _lock(connection, "SHARE UPDATE EXCLUSIVE", settings.lock_timeout_ms)
         if await connection.fetchval("SELECT to_regclass($1) IS NOT NULL", name):
             return
         if await connection.fetchval(IN_DEFAULT, start, end):
@@ -69,15 +76,17 @@ async def _make(database: Database, start: datetime) -> None:
     await database.run(make)
 
 
-async def _drop(database: Database, start: datetime, now: datetime) -> None:
+async def _drop(
+    database: Database, start: datetime, now: datetime, settings: PartitionSettings
+) -> None:
     async def drop(connection: Connection) -> None:
-        await _lock(connection, "ACCESS EXCLUSIVE")
-        if not await connection.fetchval(STILL_NEEDED, start, start + SLICE, now - KEPT):
+        await _lock(connection, "ACCESS EXCLUSIVE", settings.lock_timeout_ms)
+        if not await connection.fetchval(STILL_NEEDED, start, start + SLICE, now - settings.kept):
             await connection.execute(f"DROP TABLE IF EXISTS {start.strftime(NAME)}")
 
     await database.run(drop)
 
 
-async def _lock(connection: Connection, mode: str) -> None:
-    await connection.execute(f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS}")
+async def _lock(connection: Connection, mode: str, timeout_ms: int) -> None:
+    await connection.execute(f"SET LOCAL lock_timeout = {timeout_ms}")
     await connection.execute(f"LOCK TABLE ONLY outbox IN {mode} MODE")

@@ -18,8 +18,8 @@ from redis.asyncio import Redis
 from svckit.events.outbox import OutboxRecord
 from svckit.postgres.client import Connection, Database, PostgresSettings, open_database
 from svckit.postgres.migrations import migrate
-from svckit.postgres.outbox import COMPONENT, PostgresOutbox, append
-from svckit.postgres.partitions import NAMES, maintain_partitions
+from svckit.postgres.outbox import COMPONENT, PostgresOutbox, PostgresOutboxSettings, append
+from svckit.postgres.partitions import NAMES, PartitionSettings, maintain_partitions
 from svckit.settings import Secret
 from tests.polling import until
 
@@ -28,6 +28,7 @@ WRITERS = 20
 EVENTS = 10_000
 LANES = 8
 PAUSE_MEAN_S = 0.005  # some are ten times as long
+IMPATIENT = PostgresOutboxSettings(patience_s=0.0)
 NOON = datetime(2030, 5, 17, 12, tzinfo=UTC)
 
 
@@ -81,7 +82,7 @@ async def test_record_waits_for_an_older_transaction_but_not_for_ever(database: 
         await older.execute("SELECT pg_current_xact_id()")
         first = await append_one(database, "a")
         assert await waiting(PostgresOutbox(database)) == []
-        assert await waiting(PostgresOutbox(database, patience_s=0.0)) == [first]
+        assert await waiting(PostgresOutbox(database, IMPATIENT)) == [first]
     assert await waiting(PostgresOutbox(database)) == [first]
 
 
@@ -102,7 +103,7 @@ async def test_early_transaction_with_a_late_number_does_not_overtake(database: 
 async def test_record_that_appears_below_a_published_one_is_not_skipped(
     database: Database,
 ) -> None:
-    outbox = PostgresOutbox(database, patience_s=0.0)
+    outbox = PostgresOutbox(database, IMPATIENT)
     lease = await outbox.hold_lease("me", 3.0)
     assert lease is not None
     late = record("a")
@@ -197,14 +198,16 @@ async def test_partitions_are_made_ahead_and_dropped_when_all_in_them_is_old(
         await append_one(database, created_at.isoformat())
         await database.execute(
             "UPDATE outbox SET created_at = $1, published_at = $2 WHERE lane = $3",
-            *(created_at, published_at, created_at.isoformat()),
+            created_at,
+            published_at,
+            created_at.isoformat(),
         )
 
     async def kept() -> list[str]:
         return [row["lane"] for row in await database.fetch("SELECT lane FROM outbox")]
 
-    await maintain_partitions(database, NOON)
-    await maintain_partitions(database, NOON)
+    await maintain_partitions(database, NOON, PartitionSettings())
+    await maintain_partitions(database, NOON, PartitionSettings())
     published = NOON + timedelta(hours=1)
     still_waits = NOON + timedelta(hours=7)
     published_late = NOON + timedelta(hours=13)
@@ -216,7 +219,7 @@ async def test_partitions_are_made_ahead_and_dropped_when_all_in_them_is_old(
     in_default = await database.fetch("SELECT lane FROM outbox_default")
     assert [row["lane"] for row in in_default] == [outside.isoformat()]
 
-    await maintain_partitions(database, NOON + timedelta(days=2, hours=1))
+    await maintain_partitions(database, NOON + timedelta(days=2, hours=1), PartitionSettings())
 
     assert sorted(await kept()) == [still_waits.isoformat(), published_late.isoformat()]
     names = "SELECT relname::text FROM pg_class WHERE relname ~ '^outbox_2030\\d{4}_\\d{2}$'"
@@ -233,7 +236,7 @@ async def test_rows_in_the_default_partition_do_not_stop_the_making_ahead(
     await append_one(database, "a")
     assert await database.fetchval("SELECT count(*) FROM outbox_default") == 1
     now: datetime = await database.fetchval("SELECT clock_timestamp()")
-    await maintain_partitions(database, now)
+    await maintain_partitions(database, now, PartitionSettings())
     assert len(await waiting(PostgresOutbox(database))) == 1
     ahead = await database.fetchval(
         "SELECT count(*) FROM pg_inherits WHERE inhparent = 'outbox'::regclass"
@@ -248,7 +251,7 @@ async def test_the_first_rows_have_partitions_that_the_later_ones_follow(
     await append_one(database, "a")
     assert await database.fetchval("SELECT count(*) FROM outbox_default") == 0
     now: datetime = await database.fetchval("SELECT clock_timestamp()")
-    await maintain_partitions(database, now)
+    await maintain_partitions(database, now, PartitionSettings())
     assert len(first) == 8
     assert set(await partitions(database)) >= set(first)
     assert len(await partitions(database)) <= len(first) + 1

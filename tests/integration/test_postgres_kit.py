@@ -12,15 +12,12 @@ import pytest
 
 from svckit.errors import DeadlineExceeded, Unavailable
 from svckit.migration_files import Component, MigrationError
-from svckit.postgres.client import (
+from svckit.postgres.client import Connection, Database, PostgresSettings, open_database
+from svckit.postgres.errors import (
     CheckViolation,
-    Connection,
-    Database,
     ForeignKeyViolation,
-    PostgresSettings,
     TransactionConflict,
     UniqueViolation,
-    open_database,
 )
 from svckit.postgres.migrations import migrate
 from svckit.settings import Secret
@@ -82,7 +79,10 @@ async def test_violated_constraints_are_named(database: Database) -> None:
         await database.execute("UPDATE people SET age = NULL")
     raised = (unique, foreign, check, null)
     assert [each.value.constraint for each in raised] == [
-        *("people_key", "people_friend", "people_age", "age")
+        "people_key",
+        "people_friend",
+        "people_age",
+        "age",
     ]
 
 

@@ -9,7 +9,7 @@ from typing import TypeVar
 from svckit.mongo import changes as mongo
 from svckit.mongo.errors import TransactionConflict as MongoConflict
 from svckit.postgres import changes as postgres
-from svckit.postgres.client import TransactionConflict as PostgresConflict
+from svckit.postgres.errors import TransactionConflict as PostgresConflict
 
 C = TypeVar("C")
 T = TypeVar("T")
