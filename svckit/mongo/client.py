@@ -14,7 +14,6 @@ UUIDs are stored as 16 bytes, moments come back with their time zone.
 """
 
 import asyncio
-import random
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -28,6 +27,7 @@ from motor.motor_asyncio import (
 from pymongo import ReturnDocument
 from pymongo.errors import PyMongoError
 
+from svckit.backoff import backoff_s
 from svckit.mongo.errors import DuplicateKey, TransactionConflict, driver_errors, unavailable
 
 __all__ = [
@@ -46,13 +46,6 @@ Document: TypeAlias = dict[str, Any]
 Expression: TypeAlias = Mapping[str, Any]  # a query, or a change
 T = TypeVar("T")
 
-CONFLICT_ATTEMPTS_MAX = 8
-CONFLICT_PAUSE_S = 0.005  # doubled with each attempt, full jitter
-GIVE_BACK_TIMEOUT_S = 0.5  # to roll back; beyond it that goes on without the caller
-CONNECT_TIMEOUT_S = 1.0
-SIGN_OF_LIFE_AFTER_S = 0.15
-SIGN_OF_LIFE_SHARE = 0.4  # of the time that a call has
-
 
 @dataclass(frozen=True, slots=True)
 class MongoSettings:
@@ -65,6 +58,13 @@ class MongoSettings:
     selection_timeout_s: float = 0.3  # without a primary for so long, it is unavailable
     call_timeout_s: float = 2.0
     transaction_timeout_s: float = 5.0  # all attempts together
+    conflict_attempts_max: int = 8
+    conflict_pause_min_s: float = 0.007
+    conflict_pause_max_s: float = 0.5
+    connect_timeout_s: float = 1.0
+    give_back_timeout_s: float = 0.5  # to roll back; beyond it that goes on without the caller
+    sign_of_life_after_s: float = 0.15
+    sign_of_life_share: float = 0.4  # of the time that a call has
 
     @property
     def transaction_over_s(self) -> float:
@@ -72,7 +72,7 @@ class MongoSettings:
 
         A commit under way is not cut off with its caller, and the driver tries it twice.
         """
-        commit_s = self.selection_timeout_s + CONNECT_TIMEOUT_S + self.call_timeout_s
+        commit_s = self.selection_timeout_s + self.connect_timeout_s + self.call_timeout_s
         return self.transaction_timeout_s + 2 * commit_s
 
 
@@ -264,12 +264,14 @@ class Mongo:
         `work` may run several times, its writes count once. When the connection is lost with the
         commit under way it raises `Unavailable`, and nobody knows whether that went through.
         """
+        settings = self._settings
+        pauses_s = backoff_s(settings.conflict_pause_min_s, settings.conflict_pause_max_s)
         with driver_errors(self._fell_silent):
-            async with asyncio.timeout(self._settings.transaction_timeout_s):
-                for attempt in range(1, CONFLICT_ATTEMPTS_MAX):
+            async with asyncio.timeout(settings.transaction_timeout_s):
+                for _ in range(1, settings.conflict_attempts_max):
                     with suppress(TransactionConflict):
                         return await self._attempt(work)
-                    await asyncio.sleep(random.uniform(0, CONFLICT_PAUSE_S * 2**attempt))  # noqa: S311
+                    await asyncio.sleep(next(pauses_s))
                 return await self._attempt(work)
 
     async def _attempt(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
@@ -283,7 +285,8 @@ class Mongo:
             ending = asyncio.create_task(transaction.end())
             self._ending.add(ending)
             ending.add_done_callback(self._ending.discard)
-            await asyncio.wait([ending], timeout=0 if self._is_silent else GIVE_BACK_TIMEOUT_S)
+            longest_s = 0 if self._is_silent else self._settings.give_back_timeout_s
+            await asyncio.wait([ending], timeout=longest_s)
             raise
         self._idle.append(session)  # a new one would cost a seventh of a small transaction
         return result
@@ -311,18 +314,19 @@ class Mongo:
     async def do(self, call: Callable[..., Awaitable[T]], *args: object, **options: object) -> T:
         """The one way to the driver. A call waits for a thread, a connection and the answer.
 
-        Who has waited for a while asks for a sign of life, and waits no longer if none comes.
+        A call that has waited for a while asks for a sign of life, and ends if none comes.
         """
-        longest_s = self._settings.call_timeout_s + self._settings.selection_timeout_s
+        settings = self._settings
+        longest_s = settings.call_timeout_s + settings.selection_timeout_s
         if self._is_silent:
-            await self._find(self._settings.selection_timeout_s)
+            await self._find(settings.selection_timeout_s)
         with driver_errors(self._fell_silent):
             async with asyncio.timeout(longest_s):
                 answer = asyncio.ensure_future(call(*args, **options))
                 try:
-                    await asyncio.wait([answer], timeout=SIGN_OF_LIFE_AFTER_S)
+                    await asyncio.wait([answer], timeout=settings.sign_of_life_after_s)
                     if not answer.done():
-                        await self._find(self._settings.call_timeout_s * SIGN_OF_LIFE_SHARE)
+                        await self._find(settings.call_timeout_s * settings.sign_of_life_share)
                     return await answer
                 finally:
                     answer.cancel()
@@ -331,9 +335,10 @@ class Mongo:
         self._is_silent = True
 
     async def _find(self, longest_s: float) -> None:
-        """One asks whether the server is there, for all, and in a thread that calls don't take.
+        """Raises `Unavailable` unless the server answers; one search serves all callers.
 
-        Who comes when the time for that is over does not wait.
+        It is done in a thread that calls don't take. A caller that arrives when the time for the
+        search is over does not wait.
         """
         loop = asyncio.get_running_loop()
         search = self._search
@@ -352,7 +357,7 @@ class Mongo:
     async def ended(self) -> None:
         """Waits until what was cancelled is rolled back, for a bounded time."""
         if self._ending:
-            await asyncio.wait(self._ending, timeout=GIVE_BACK_TIMEOUT_S)
+            await asyncio.wait(self._ending, timeout=self._settings.give_back_timeout_s)
 
 
 @asynccontextmanager
@@ -370,7 +375,7 @@ async def open_mongo(
         maxPoolSize=settings.pool_size_max,
         maxConnecting=settings.pool_size_max,  # else two at a time, and the others wait
         serverSelectionTimeoutMS=int(settings.selection_timeout_s * 1000),
-        connectTimeoutMS=int(CONNECT_TIMEOUT_S * 1000),
+        connectTimeoutMS=int(settings.connect_timeout_s * 1000),
         socketTimeoutMS=int(settings.call_timeout_s * 1000),
         waitQueueTimeoutMS=int(settings.call_timeout_s * 1000),
         w="majority",
