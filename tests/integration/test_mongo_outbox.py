@@ -1,4 +1,4 @@
-"""The outbox against a real MongoDB: order, nothing skipped, leases, relays that come and go."""
+"""The outbox in MongoDB: what is about its order, snapshots and indexes; relays come and go."""
 
 import asyncio
 import random
@@ -7,7 +7,6 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from datetime import timedelta
 from functools import partial
 from typing import cast
 
@@ -65,13 +64,6 @@ async def append_all(mongo: Mongo, records: Sequence[OutboxRecord]) -> None:
 
 async def waiting(outbox: MongoOutbox) -> Sequence[OutboxRecord]:
     return [each for _, each in await outbox.unpublished(1000)]
-
-
-async def test_records_come_back_as_written_in_the_order_written(mongo: Mongo) -> None:
-    records = [record(f"lane {number % 3}", number) for number in range(700)]
-    await append_all(mongo, records)
-    await append_all(mongo, [])
-    assert await waiting(MongoOutbox(mongo)) == records
 
 
 async def test_record_that_was_committed_first_goes_first(mongo: Mongo) -> None:
@@ -145,39 +137,6 @@ async def test_what_is_read_together_is_of_one_moment(mongo: Mongo) -> None:
             assert first in read or second not in read
 
 
-async def test_lease_has_one_owner_expires_and_fences(mongo: Mongo) -> None:
-    outbox = MongoOutbox(mongo)
-    await append_all(mongo, [record("a")])
-    [(key, _)] = await outbox.unpublished(1)
-    mine = await outbox.hold_lease("me", 3600.0)
-    assert mine is not None
-    assert await outbox.hold_lease("another", 3600.0) is None
-    assert await outbox.hold_lease("me", -1.0) == mine
-    others = await outbox.hold_lease("another", 3600.0)
-    assert others is not None
-    assert others.token > mine.token
-    assert await outbox.hold_lease("me", 3600.0) is None
-
-    assert not await outbox.mark_published(mine.token, [key])
-    await outbox.set_bus_epoch(mine.token, "mine")
-    assert await outbox.mark_published(others.token, [key])
-    await outbox.set_bus_epoch(others.token, "theirs")
-    await outbox.release_lease("me")
-    assert await outbox.hold_lease("me", 3600.0) is None
-    await outbox.release_lease("another")
-    third = await outbox.hold_lease("me", 3600.0)
-
-    assert third is not None
-    assert third.token > others.token
-    assert third.bus_epoch == "theirs"
-
-
-async def test_first_lease_of_all_goes_to_one(mongo: Mongo) -> None:
-    outbox = MongoOutbox(mongo)
-    leases = await asyncio.gather(*(outbox.hold_lease(str(owner), 60.0) for owner in range(10)))
-    assert len([lease for lease in leases if lease is not None]) == 1
-
-
 class Overtaken:
     """A database where another takes the lease over after each transaction has begun."""
 
@@ -202,42 +161,6 @@ async def test_mark_that_a_takeover_comes_between_marks_nothing(mongo: Mongo) ->
     [(key, _)] = await MongoOutbox(mongo).unpublished(1)
     assert not await outbox.mark_published(mine.token, [key])
     assert len(await waiting(MongoOutbox(mongo))) == 1
-
-
-async def test_published_records_are_read_again_from_the_last_mark_back(mongo: Mongo) -> None:
-    outbox = MongoOutbox(mongo)
-    lease = await outbox.hold_lease("me", 3600.0)
-    assert lease is not None
-
-    async def read(last_s: float | None) -> list[OutboxRecord]:
-        return [each async for some in outbox.published(last_s) for each in some]
-
-    assert await read(60.0) == await read(None) == []
-    records = [record("a", number) for number in range(1203)]
-    await append_all(mongo, records)
-    assert await read(60.0) == await read(None) == []
-    batch = await outbox.unpublished(1202)
-    await outbox.mark_published(lease.token, [key for key, _ in batch])
-    [newest] = await mongo.collection(OUTBOX).find({}, sort={"published_at": -1}, limit=1)
-    earlier = newest["published_at"] - timedelta(minutes=2)
-    await mongo.collection(OUTBOX).update(
-        {"_id": {"$in": [key for key, _ in batch[:100]]}}, {"$set": {"published_at": earlier}}
-    )
-
-    assert await read(None) == records[:1202]
-    assert await read(60.0) == records[100:1202]
-
-
-async def test_backlog_counts_what_waits(mongo: Mongo) -> None:
-    outbox = MongoOutbox(mongo)
-    assert (await outbox.backlog()).rows == 0
-    await append_all(mongo, [record("a"), record("b")])
-    await until(lambda: _is_old(outbox))
-    assert (await outbox.backlog()).rows == 2
-
-
-async def _is_old(outbox: MongoOutbox) -> bool:
-    return (await outbox.backlog()).oldest_s > 0.0
 
 
 async def test_queries_of_the_relay_use_an_index(mongo: Mongo) -> None:

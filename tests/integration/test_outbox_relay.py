@@ -69,14 +69,6 @@ async def waiting(outbox: PostgresOutbox) -> Sequence[OutboxRecord]:
     return [each for _, each in await outbox.unpublished(1000)]
 
 
-async def test_records_come_back_as_written_in_the_order_written(database: Database) -> None:
-    records = [record(f"lane {number % 3}", number) for number in range(700)]
-    async with database.transaction() as connection:
-        await append(connection, records)
-        await append(connection, [])
-    assert await waiting(PostgresOutbox(database)) == records
-
-
 async def test_record_waits_for_an_older_transaction_but_not_for_ever(database: Database) -> None:
     async with database.transaction() as older:
         await older.execute("SELECT pg_current_xact_id()")
@@ -115,32 +107,6 @@ async def test_record_that_appears_below_a_published_one_is_not_skipped(
     assert await waiting(outbox) == [late]
 
 
-async def test_lease_has_one_owner_expires_and_fences(database: Database) -> None:
-    outbox = PostgresOutbox(database)
-    await append_one(database, "a")
-    [(key, _)] = await outbox.unpublished(1)
-    mine = await outbox.hold_lease("me", 3600.0)
-    assert mine is not None
-    assert await outbox.hold_lease("me", 0.0) == mine
-    others = await outbox.hold_lease("another", 3600.0)
-    assert others is not None
-    assert others.token > mine.token
-    assert await outbox.hold_lease("me", 3600.0) is None
-
-    assert not await outbox.mark_published(mine.token, [key])
-    await outbox.set_bus_epoch(mine.token, "mine")
-    assert await outbox.mark_published(others.token, [key])
-    await outbox.set_bus_epoch(others.token, "theirs")
-    await outbox.release_lease("me")
-    assert await outbox.hold_lease("me", 3600.0) is None
-    await outbox.release_lease("another")
-    third = await outbox.hold_lease("me", 3600.0)
-
-    assert third is not None
-    assert third.token > others.token
-    assert third.bus_epoch == "theirs"
-
-
 async def test_mark_under_way_is_waited_for_by_who_takes_the_lease_over(
     database: Database,
 ) -> None:
@@ -167,28 +133,6 @@ async def test_mark_under_way_is_waited_for_by_who_takes_the_lease_over(
     assert await marking
     assert await taking_over is not None
     assert await waiting(outbox) == []
-
-
-async def test_published_records_are_read_again_from_the_last_mark_back(
-    database: Database,
-) -> None:
-    outbox = PostgresOutbox(database)
-    lease = await outbox.hold_lease("me", 3600.0)
-    assert lease is not None
-    records = [record("a", number) for number in range(1203)]
-    async with database.transaction() as connection:
-        await append(connection, records)
-    batch = await outbox.unpublished(1202)
-    await outbox.mark_published(lease.token, [key for key, _ in batch])
-    await database.execute(
-        "UPDATE outbox SET published_at = published_at - interval '2 minutes' WHERE seq <= 100"
-    )
-
-    async def read(last_s: float | None) -> list[OutboxRecord]:
-        return [each async for some in outbox.published(last_s) for each in some]
-
-    assert await read(None) == records[:1202]
-    assert await read(60.0) == records[100:1202]
 
 
 async def test_partitions_are_made_ahead_and_dropped_when_all_in_them_is_old(

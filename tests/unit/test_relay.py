@@ -1,97 +1,19 @@
 """The relay against an outbox and a bus in memory, turn by turn, on a clock that the test moves."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from uuid import UUID
 
 import pytest
 from prometheus_client import REGISTRY
 
 from svckit.events.bus import BusRecord, Epoch
-from svckit.events.outbox import Backlog, Lease, OutboxRecord
 from svckit.events.relay import Relay, RelaySettings
 from tests.clock import ManualClock
 from tests.polling import until
+from tests.stacks.memory_outbox import MemoryOutbox
 
 SETTINGS = RelaySettings(batch_records_max=3)
-
-
-@dataclass
-class StoredRecord:
-    record: OutboxRecord
-    published_at: float | None = None
-
-
-@dataclass
-class MemoryOutbox:
-    """An `OutboxSource`; several relays may share it."""
-
-    clock: ManualClock
-    rows: list[StoredRecord] = field(default_factory=list)
-    owner: str = ""
-    token: int = 0
-    expires_at: float = 0.0
-    bus_epoch: str | None = None
-    maintained: int = 0
-    maintenance_fails: bool = False
-
-    def add(self, count: int) -> None:
-        for _ in range(count):
-            number = len(self.rows)
-            record = OutboxRecord(
-                UUID(int=number),
-                "lane",
-                "PostCreated",
-                b"",
-                aggregate_type="post",
-                aggregate_id="1",
-            )
-            self.rows.append(StoredRecord(record))
-
-    async def hold_lease(self, owner: str, ttl_s: float) -> Lease | None:
-        if owner != self.owner:
-            if self.clock() < self.expires_at:
-                return None
-            self.owner, self.token = owner, self.token + 1
-        self.expires_at = self.clock() + ttl_s
-        return Lease(self.token, self.bus_epoch)
-
-    async def release_lease(self, owner: str) -> None:
-        if owner == self.owner:
-            self.expires_at = 0.0
-
-    async def set_bus_epoch(self, token: int, bus_epoch: str) -> None:
-        assert token == self.token
-        self.bus_epoch = bus_epoch
-
-    async def unpublished(self, limit: int) -> Sequence[tuple[int, OutboxRecord]]:
-        waiting = [
-            (key, row.record) for key, row in enumerate(self.rows) if row.published_at is None
-        ]
-        return waiting[:limit]
-
-    async def mark_published(self, token: int, keys: Sequence[int]) -> bool:
-        if token != self.token:
-            return False
-        for key in keys:
-            self.rows[key].published_at = self.clock()
-        return True
-
-    async def published(self, last_s: float | None) -> AsyncGenerator[Sequence[OutboxRecord]]:
-        marks = [row.published_at for row in self.rows if row.published_at is not None]
-        since = 0.0 if last_s is None else max(marks, default=0.0) - last_s
-        for row in self.rows:
-            if row.published_at is not None and row.published_at >= since:
-                yield [row.record]
-
-    async def backlog(self) -> Backlog:
-        return Backlog(sum(row.published_at is None for row in self.rows), 0.0)
-
-    async def maintain(self) -> None:
-        self.maintained += 1
-        if self.maintenance_fails:
-            raise RuntimeError
 
 
 @dataclass
