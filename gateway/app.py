@@ -48,11 +48,10 @@ async def open_app(settings: Settings) -> AsyncGenerator[App]:
     contract = load_contract()
     router = Router([method for service in contract.services for method in service.methods])
     own_token = ServiceTokenSource(SigningKeys(settings.own_keys_file), NAME).token
-    capacity = settings.capacity
-    targets = {name: target for name, target in settings.targets().items() if target}
+    capacity, targets = settings.capacity, settings.targets.offered()
     async with (
         # What goes with the gateway's own token has a channel that callers' requests never take.
-        ServiceChannel(settings.user_svc_target, own_token) as own_channel,
+        ServiceChannel(settings.targets.user_svc, own_token) as own_channel,
         Services(targets, capacity.request_timeout_s, capacity.stream_timeout_s) as services,
         open_limit_store(settings.limits.full_url()) as limit_store,
         Limits(limit_store, LocalLimits()) as limits,

@@ -1,16 +1,15 @@
 """What the gateway reads from the environment."""
 
 import ipaddress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from urllib.parse import quote
 
 from gateway.head import Network
 from gateway.model import Limit
 from svckit.program import ProcessSettings
+from svckit.service_settings import own_keys_file, service_keys_file, target
 from svckit.settings import PORT_MAX, Secret, SettingsError, setting
-
-SERVICES = ("user_svc", "content_svc", "feed_svc", "analytics_svc")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +87,19 @@ class LimitSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TargetSettings:
+    """Where the services are; the names of the fields are theirs."""
+
+    user_svc: str = target("user_svc", "dns:///localhost:50051")
+    content_svc: str = target("content_svc")
+    feed_svc: str = target("feed_svc")
+    analytics_svc: str = target("analytics_svc")
+
+    def offered(self) -> dict[str, str]:
+        return {name: target for name, target in asdict(self).items() if target}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """All settings of the program."""
 
@@ -95,20 +107,9 @@ class Settings:
     server: ServerSettings
     capacity: CapacitySettings
     limits: LimitSettings
-    user_svc_target: str = setting(
-        "USER_SVC_TARGET", "where user_svc is, as gRPC names it", "dns:///localhost:50051"
-    )
-    content_svc_target: str = setting("CONTENT_SVC_TARGET", "where content_svc is", "")
-    feed_svc_target: str = setting("FEED_SVC_TARGET", "where feed_svc is", "")
-    analytics_svc_target: str = setting(
-        "ANALYTICS_SVC_TARGET", "where analytics_svc is; empty = its calls are not offered", ""
-    )
-    own_keys_file: Path = setting(
-        "SERVICE_KEY_FILE", "JWK set with the private key of this service"
-    )
-    service_keys_file: Path = setting(
-        "SERVICE_JWKS_FILE", "JWK set with the public keys of all services"
-    )
+    targets: TargetSettings
+    own_keys_file: Path = own_keys_file()
+    service_keys_file: Path = service_keys_file()
     trusted_proxies: str = setting(
         "TRUSTED_PROXIES", "networks, by commas, whose X-Forwarded-For is believed", ""
     )
@@ -124,9 +125,6 @@ class Settings:
             self.proxy_networks()
         except ValueError as error:
             raise SettingsError([f"TRUSTED_PROXIES: {error}"]) from None
-
-    def targets(self) -> dict[str, str]:
-        return {name: getattr(self, f"{name}_target") for name in SERVICES}
 
     def proxy_networks(self) -> list[Network]:
         return [ipaddress.ip_network(each) for each in _parts(self.trusted_proxies)]
