@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 
@@ -15,7 +15,8 @@ from gateway.docs import assets
 from gateway.gatekeeper import Gatekeeper
 from gateway.head import Proxies
 from gateway.limit_store import open_limit_store
-from gateway.limits import Limits, LocalLimits
+from gateway.limits import Limits
+from gateway.model import Bounds
 from gateway.openapi import openapi_document
 from gateway.pages import Pages
 from gateway.readiness import Readiness
@@ -23,7 +24,7 @@ from gateway.routes import Router
 from gateway.server import HttpServer
 from gateway.settings import Settings
 from gateway.sse import Streams
-from gateway.transcode import Bounds, Transcoder
+from gateway.transcode import Times, Transcoder
 from svckit.auth.keys import SigningKeys
 from svckit.auth.tokens import ServiceTokenSource
 from svckit.health import require_serving
@@ -32,8 +33,6 @@ from svckit.rpc.identity import Identity
 from svckit.rpc.server import run_until_signal, served
 
 NAME = "gateway"
-# Of bodies that are under way, over all requests.
-BODIES_BYTES_MAX = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,25 +40,32 @@ class App:
     server: HttpServer
     identity: Identity
 
+    def served(self) -> AbstractAsyncContextManager[HttpServer]:
+        """Serves while the block lasts."""
+        return served(self.server, self.identity.background())
+
 
 @asynccontextmanager
-async def open_app(settings: Settings) -> AsyncGenerator[App]:
+async def open_app(settings: Settings, bounds: Bounds | None = None) -> AsyncGenerator[App]:
     """Connects to nothing before it has to: it starts whatever else is there."""
+    bounds = bounds or Bounds()
     contract = load_contract()
     router = Router([method for service in contract.services for method in service.methods])
     own_token = ServiceTokenSource(SigningKeys(settings.own_keys_file), NAME).token
     capacity, targets = settings.capacity, settings.targets.offered()
     async with (
-        # What goes with the gateway's own token has a channel that callers' requests never take.
+        # Calls with the gateway's own token have a channel that callers' requests never take.
         ServiceChannel(settings.targets.user_svc, own_token) as own_channel,
         Services(targets, capacity.request_timeout_s, capacity.stream_timeout_s) as services,
-        open_limit_store(settings.limits.full_url()) as limit_store,
-        Limits(limit_store, LocalLimits()) as limits,
+        open_limit_store(settings.limits.full_url(), bounds.counting) as limit_store,
+        Limits(limit_store, bounds.counting) as limits,
     ):
         identity = Identity(own_channel, settings.service_keys_file)
-        admission = Admission(capacity.requests_max)
-        streams = Streams(capacity.streams_max, capacity.streams_per_reader_max)
-        readiness = Readiness(targets, require_serving)
+        admission = Admission(capacity.requests_max, bounds.admission)
+        streams = Streams(
+            capacity.streams_max, capacity.streams_per_reader_max, bounds.stream, bounds.admission
+        )
+        readiness = Readiness(targets, require_serving, bounds.check_every_s)
         transcoder = Transcoder(
             router.routes,
             services,
@@ -67,13 +73,14 @@ async def open_app(settings: Settings) -> AsyncGenerator[App]:
             limits,
             settings.limits.limits(),
             admission,
-            Budget(BODIES_BYTES_MAX, "bodies"),
+            Budget(bounds.admission.bodies_bytes_max, "bodies", bounds.admission),
             streams,
-            Bounds(
+            Times(
                 settings.server.head_timeout_s,
                 capacity.stream_timeout_s,
                 settings.public_max_age_s,
             ),
+            bounds,
         )
         edge = Edge(
             router,
@@ -83,9 +90,12 @@ async def open_app(settings: Settings) -> AsyncGenerator[App]:
             Proxies(settings.proxy_networks()),
             capacity.request_timeout_s,
             settings.server.write_timeout_s,
+            bounds.connection.body_bytes_max,
         )
-        gatekeeper = Gatekeeper(router, admission)
-        server = HttpServer(settings.server, edge, gatekeeper, readiness, streams)
+        gatekeeper = Gatekeeper(router, admission, bounds.admission)
+        server = HttpServer(
+            settings.server, bounds.connection, edge, gatekeeper, readiness, streams
+        )
         yield App(server, identity)
 
 
@@ -97,4 +107,4 @@ def _documents(contract: Contract, router: Router) -> Mapping[str, tuple[str, by
 async def run(settings: Settings) -> None:
     """Serves until a signal comes."""
     async with open_app(settings) as app:
-        await run_until_signal(served(app.server, app.identity.background()))
+        await run_until_signal(app.served())

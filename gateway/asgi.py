@@ -44,6 +44,7 @@ class Edge:
         proxies: Proxies,
         request_timeout_s: float,
         write_timeout_s: float,
+        body_bytes_max: int,
     ) -> None:
         self._router = router
         self._transcoder = transcoder
@@ -52,6 +53,7 @@ class Edge:
         self._proxies = proxies
         self._request_timeout_s = request_timeout_s
         self._write_timeout_s = write_timeout_s
+        self._body_bytes_max = body_bytes_max
         self._is_draining = False
 
     def drain(self) -> None:
@@ -90,6 +92,7 @@ class Edge:
             lambda: _read_body(receive),
             scope["state"]["gone"],
             call.request_id,
+            self._body_bytes_max,
         )
         call.request_id = request.request_id
         call.traceparent = request.traceparent

@@ -13,11 +13,10 @@ from google.protobuf import message_factory
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
+from gateway.model import JsonBounds
 from gateway.scalars import Convert, Number, Value, Wrong, converter
 from svckit.errors import FieldViolation, InvalidArgument
 
-VIOLATIONS_MAX = 20
-ITEMS_MAX = 1000  # of a list: work has a bound, whatever a body's size allows
 BODY = "body"  # where a violation is that concerns no field
 
 _NAME_CHARACTERS_MAX = 64
@@ -31,7 +30,8 @@ Read = Callable[[object, str, "Violations"], object]
 class Violations:
     """What is wrong with one request: the first of it, when there is very much."""
 
-    def __init__(self) -> None:
+    def __init__(self, violations_max: int) -> None:
+        self._violations_max = violations_max
         self._found: list[FieldViolation] = []
 
     def __len__(self) -> int:
@@ -39,7 +39,7 @@ class Violations:
 
     @property
     def is_full(self) -> bool:
-        return len(self) >= VIOLATIONS_MAX
+        return len(self) >= self._violations_max
 
     def add(self, field: str, description: str) -> None:
         if not self.is_full:
@@ -72,7 +72,9 @@ def parse(body: bytes, violations: Violations) -> object:
 class MessageReader:
     """Reads objects as messages of one type."""
 
-    def __init__(self, descriptor: Descriptor, above: tuple[Descriptor, ...] = ()) -> None:
+    def __init__(
+        self, descriptor: Descriptor, bounds: JsonBounds, above: tuple[Descriptor, ...] = ()
+    ) -> None:
         if descriptor in above:
             raise ValueError(f"{descriptor.full_name} contains itself: what is read has no bound")
         if descriptor.GetOptions().map_entry or descriptor.file.package == "google.protobuf":
@@ -81,7 +83,7 @@ class MessageReader:
         self._fields: Mapping[str, tuple[FieldDescriptor, Read]] = {
             spelling: (field, read)
             for field in descriptor.fields
-            for read in [_reader(field, (*above, descriptor))]
+            for read in [_reader(field, bounds, (*above, descriptor))]
             for spelling in (field.name, field.json_name)
         }
 
@@ -123,14 +125,14 @@ def _below(where: str, name: str) -> str:
     return f"{where}.{name}" if where else name
 
 
-def _reader(field: FieldDescriptor, above: tuple[Descriptor, ...]) -> Read:
+def _reader(field: FieldDescriptor, bounds: JsonBounds, above: tuple[Descriptor, ...]) -> Read:
     one: Read
     if convert := converter(field):
         one = _scalar(convert)
     else:
         assert field.message_type is not None
-        one = MessageReader(field.message_type, above)
-    return _repeated(one) if field.is_repeated else one
+        one = MessageReader(field.message_type, bounds, above)
+    return _repeated(one, bounds.items_max) if field.is_repeated else one
 
 
 def _scalar(convert: Convert) -> Read:
@@ -144,13 +146,13 @@ def _scalar(convert: Convert) -> Read:
     return read
 
 
-def _repeated(one: Read) -> Read:
+def _repeated(one: Read, items_max: int) -> Read:
     def read(value: object, where: str, violations: Violations) -> list[object]:
         if type(value) is not list:
             violations.add(where, "must be a list")
             return []
-        if len(value) > ITEMS_MAX:
-            violations.add(where, f"must have at most {ITEMS_MAX} items")
+        if len(value) > items_max:
+            violations.add(where, f"must have at most {items_max} items")
             return []
         items = []
         for index, item in enumerate(value):

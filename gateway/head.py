@@ -1,4 +1,4 @@
-"""The head of a request, checked: what is taken from it, and from whom.
+"""The head of a request, checked: what is taken from it, and the address that it comes from.
 
 Only the headers that are named here have a meaning. Whatever else a client sends, identity above
 all (`x-user-id`, `grpc-metadata-*`, method overrides), has none and goes nowhere.
@@ -12,13 +12,19 @@ from functools import lru_cache
 from gateway.exchange import CLOSE, Gone, Headers, ReadBody, Refused, Request
 from svckit.telemetry import sane_traceparent
 
-BODY_BYTES_MAX = 256 * 1024
-
 _ONCE = frozenset(
     {
-        *(b"host", b"authorization", b"content-type", b"content-length", b"content-encoding"),
-        *(b"origin", b"last-event-id", b"if-none-match", b"traceparent", b"x-request-id"),
         b"access-control-request-method",
+        b"authorization",
+        b"content-encoding",
+        b"content-length",
+        b"content-type",
+        b"host",
+        b"if-none-match",
+        b"last-event-id",
+        b"origin",
+        b"traceparent",
+        b"x-request-id",
     }
 )
 _TAKEN = _ONCE | {b"accept-encoding", b"transfer-encoding", b"x-forwarded-for"}
@@ -38,6 +44,7 @@ def read_head(
     read_body: ReadBody,
     gone: Gone,
     made_id: str,
+    body_bytes_max: int,
 ) -> Request:
     """`made_id` becomes the id of a request that brings no sane one."""
     taken = _take(headers)
@@ -48,7 +55,7 @@ def read_head(
         raise Refused(411, "Content-Length", message, [CLOSE])
     if taken.get(b"content-encoding", b"identity") != b"identity":
         raise Refused(415, "Content-Encoding", "a body must not be compressed")
-    length = _content_length(taken.get(b"content-length", b"0"))
+    length = _content_length(taken.get(b"content-length", b"0"), body_bytes_max)
     request_id = taken.get(b"x-request-id", b"")
     traceparent = taken.get(b"traceparent", b"").decode("latin-1")
     return Request(
@@ -81,11 +88,11 @@ def _take(headers: Headers) -> dict[bytes, bytes]:
     return taken
 
 
-def _content_length(value: bytes) -> int:
+def _content_length(value: bytes, bytes_max: int) -> int:
     if not value.isdigit() or len(value) > 15:
         raise Refused(400, "Content-Length", "must be a number")
-    if (length := int(value)) > BODY_BYTES_MAX:
-        message = f"a body must be at most {BODY_BYTES_MAX} bytes long"
+    if (length := int(value)) > bytes_max:
+        message = f"a body must be at most {bytes_max} bytes long"
         raise Refused(413, "Content-Length", message, [CLOSE])
     return length
 
@@ -100,7 +107,7 @@ def _token(authorization: bytes | None) -> str | None:
 
 
 class Proxies:
-    """Whom we believe when they tell for whom they ask."""
+    """Proxies that are believed when they tell for which address they ask."""
 
     def __init__(self, trusted: Sequence[Network]) -> None:
         self._trusted = trusted

@@ -14,6 +14,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 
 from gateway.decoder import BODY, MessageReader, Violations, parse, shown
+from gateway.model import JsonBounds
 from gateway.routes import Route, percent_decoded
 from gateway.scalars import Convert, Value, Wrong, text_converter
 
@@ -64,8 +65,9 @@ def parameters(
 class RequestDecoder:
     """Decodes the requests of one route."""
 
-    def __init__(self, route: Route) -> None:
+    def __init__(self, route: Route, bounds: JsonBounds) -> None:
         descriptor = route.descriptor.input_type
+        self._bounds = bounds
         self._class = route.input_class
         self._body = route.body
         self._path_fields = frozenset(route.path_fields)
@@ -76,12 +78,12 @@ class RequestDecoder:
             for parameter in query_parameters(route)
             for spelling in (parameter.name, parameter.json_name)
         }
-        self._read_body = _body_reader(descriptor, route.body)
+        self._read_body = _body_reader(descriptor, route.body, bounds)
         self._has_mask = MASK in descriptor.fields_by_name
 
     def decode(self, path_values: Sequence[str], query: bytes, body: bytes) -> Message:
         """Raises InvalidArgument, which names every wrong field."""
-        violations = Violations()
+        violations = Violations(self._bounds.violations_max)
         message = self._message(body, violations)
         for parameter, text in zip(self._path, path_values, strict=True):
             _put(message, parameter, text, violations)
@@ -131,11 +133,11 @@ def query_parameters(route: Route) -> list[Parameter]:
     return list(parameters(route.descriptor.input_type, {*route.path_fields, route.body}))
 
 
-def _body_reader(descriptor: Descriptor, body: str) -> MessageReader | None:
+def _body_reader(descriptor: Descriptor, body: str, bounds: JsonBounds) -> MessageReader | None:
     if body == "*":
-        return MessageReader(descriptor)
+        return MessageReader(descriptor, bounds)
     message = descriptor.fields_by_name[body].message_type if body else None
-    return MessageReader(message) if message else None
+    return MessageReader(message, bounds) if message else None
 
 
 def _put(message: Message, parameter: Parameter, text: str, violations: Violations) -> None:

@@ -9,17 +9,19 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 
-CHECK_INTERVAL_S = 1.0
-
 logger = logging.getLogger(__name__)
 
 
 class Readiness:
     def __init__(
-        self, targets: Mapping[str, str], require_serving: Callable[[str], Awaitable[None]]
+        self,
+        targets: Mapping[str, str],
+        require_serving: Callable[[str], Awaitable[None]],
+        every_s: float,
     ) -> None:
         self._targets = targets
         self._require_serving = require_serving
+        self._every_s = every_s
         self._serving = dict.fromkeys(targets, False)
         self._has_begun = False
         self._is_draining = False
@@ -45,7 +47,7 @@ class Readiness:
         while True:
             await self._check(name)
             self._has_begun = self._has_begun or all(self._serving.values())
-            await asyncio.sleep(CHECK_INTERVAL_S)
+            await asyncio.sleep(self._every_s)
 
     async def _check(self, name: str) -> None:
         reason = ""

@@ -1,7 +1,7 @@
 """The HTTP server: uvicorn with what it lacks against clients that are slow or mean harm.
 
-A head must arrive in time and within bounds; who does not take what it asked for is cut off;
-connections and pipelined requests have a bound. What is no HTTP is answered in the contract's
+A head must arrive in time and within bounds; a client that does not take what it asked for is cut
+off; connections and pipelined requests have a bound. What is no HTTP is answered in the contract's
 shape. On its way out the server is first not ready, then ends its streams and finishes what it has
 accepted.
 """
@@ -10,7 +10,7 @@ import asyncio
 import logging
 import socket
 from asyncio import TimerHandle
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, Self, cast
@@ -22,17 +22,12 @@ from gateway.asgi import Edge
 from gateway.exchange import CLOSE, Refused
 from gateway.gatekeeper import Gatekeeper
 from gateway.metrics import CONNECTIONS, REQUESTS
+from gateway.model import ConnectionBounds
 from gateway.problems import to_answer, to_wire
 from gateway.readiness import Readiness
 from gateway.settings import ServerSettings
 from gateway.sse import Streams
 from svckit.ids import new_id
-
-HEAD_BYTES_MAX = 32 * 1024
-HEADERS_MAX = 100
-PIPELINED_MAX = 8
-BACKLOG = 2048
-LAST_REQUEST_WAIT_S = 0.2
 
 logger = logging.getLogger(__name__)
 
@@ -41,10 +36,16 @@ class Connection(HttpToolsProtocol):
     """One connection. It ends when it is idle for too long, or gets nowhere in either direction."""
 
     def __init__(
-        self, settings: ServerSettings, gatekeeper: Gatekeeper, *arguments: Any, **options: Any
+        self,
+        settings: ServerSettings,
+        bounds: ConnectionBounds,
+        gatekeeper: Gatekeeper,
+        *arguments: Any,
+        **options: Any,
     ) -> None:
         super().__init__(*arguments, **options)
         self._settings = settings
+        self._bounds = bounds
         self._gatekeeper = gatekeeper
         self._head_bytes = 0
         self._is_in_body = False
@@ -86,8 +87,8 @@ class Connection(HttpToolsProtocol):
         super().data_received(data)
         if self._is_busy or self.transport.is_closing():
             return
-        if self._head_bytes > HEAD_BYTES_MAX:
-            self._refuse(_too_large())
+        if self._head_bytes > self._bounds.head_bytes_max:
+            self._refuse(_too_large(self._bounds))
         elif self._head_timer is None and self.timeout_keep_alive_task is None:
             self._expect_head()
 
@@ -101,10 +102,11 @@ class Connection(HttpToolsProtocol):
             self._head_timer = None
         self._head_bytes = 0
         self._is_in_body = True
+        bounds = self._bounds
         size_bytes = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
-        if size_bytes > HEAD_BYTES_MAX or len(self.headers) > HEADERS_MAX:
-            self._refused = _too_large()
-        elif len(self.pipeline) >= PIPELINED_MAX:
+        if size_bytes > bounds.head_bytes_max or len(self.headers) > bounds.headers_max:
+            self._refused = _too_large(bounds)
+        elif len(self.pipeline) >= bounds.pipelined_max:
             self._refused = Refused(400, "connection", "too many requests without waiting")
         if self._refused is not None:
             raise self._refused
@@ -125,7 +127,7 @@ class Connection(HttpToolsProtocol):
         if self._is_busy:
             super().shutdown()
         else:
-            self.loop.call_later(LAST_REQUEST_WAIT_S, super().shutdown)
+            self.loop.call_later(self._bounds.last_request_wait_s, super().shutdown)
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 uvicorn's words, not ours
         self._refuse(self._refused or Refused(400, "request", "this is not HTTP/1.1"))
@@ -198,6 +200,7 @@ class HttpServer:
     def __init__(
         self,
         settings: ServerSettings,
+        bounds: ConnectionBounds,
         edge: Edge,
         gatekeeper: Gatekeeper,
         readiness: Readiness,
@@ -207,9 +210,11 @@ class HttpServer:
         self._edge = edge
         self._readiness = readiness
         self._streams = streams
-        self._socket = _listen(settings.host, settings.port)
+        self._socket = _listen(settings.host, settings.port, bounds.backlog)
         self.port: int = self._socket.getsockname()[1]
-        self._uvicorn = _Uvicorn(_config(edge, gatekeeper, settings))
+        self._uvicorn = _Uvicorn(
+            _config(edge, partial(Connection, settings, bounds, gatekeeper), settings)
+        )
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -242,29 +247,31 @@ class _Uvicorn(uvicorn.Server):
         yield
 
 
-def _config(edge: Edge, gatekeeper: Gatekeeper, settings: ServerSettings) -> uvicorn.Config:
+def _config(
+    edge: Edge, connection: Callable[..., Connection], settings: ServerSettings
+) -> uvicorn.Config:
     return uvicorn.Config(
         edge,
-        http=partial(Connection, settings, gatekeeper),  # type: ignore[arg-type]  # it is called, no more
+        http=connection,  # type: ignore[arg-type]  # it is called, no more
         ws="none",
         lifespan="off",
         log_config=None,
         log_level="error",
         access_log=False,
-        proxy_headers=False,  # whom we believe is our business
+        proxy_headers=False,  # `Proxies` reads them
         server_header=False,
         timeout_keep_alive=int(settings.keep_alive_s),
         timeout_graceful_shutdown=int(settings.drain_timeout_s),
     )
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def _listen(host: str, port: int, backlog: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
+    listener = socket.create_server((host, port), family=family, backlog=backlog)
     listener.setblocking(False)  # noqa: FBT003 its only argument
     return listener
 
 
-def _too_large() -> Refused:
-    bounds = f"{HEAD_BYTES_MAX} bytes and {HEADERS_MAX} headers"
-    return Refused(431, "headers", f"a head must be within {bounds}")
+def _too_large(bounds: ConnectionBounds) -> Refused:
+    within = f"{bounds.head_bytes_max} bytes and {bounds.headers_max} headers"
+    return Refused(431, "headers", f"a head must be within {within}")

@@ -18,13 +18,11 @@ from google.protobuf.message import Message
 
 from gateway.admission import overloaded
 from gateway.metrics import STREAMS
+from gateway.model import AdmissionBounds, StreamBounds
 from gateway.problems import to_json
 from svckit.errors import ResourceExhausted
 from svckit.rpc.table import ShuttingDown
 
-HEARTBEAT_S = 15.0
-RETRY_MS = 2_000
-FIRST_WAIT_S = 0.25  # an error that comes within it is an answer of its own
 RESUME_FIELD = "resume_token"  # of requests and messages of streams that can be resumed
 
 
@@ -34,17 +32,25 @@ class TooManyStreams(ResourceExhausted):
 
 
 class Streams:
-    """Who has how many streams open, and the way to end all of them."""
+    """How many streams each reader has open, and the way to end all of them."""
 
-    def __init__(self, at_once_max: int, per_reader_max: int) -> None:
+    def __init__(
+        self,
+        at_once_max: int,
+        per_reader_max: int,
+        bounds: StreamBounds,
+        admission: AdmissionBounds,
+    ) -> None:
         self._at_once_max = at_once_max
         self._per_reader_max = per_reader_max
+        self._retry_after_s = bounds.retry_ms / 1000
+        self._admission = admission
         self._readers: Counter[str] = Counter()
         self._ends: set[asyncio.Future[None]] = set()
         self._is_draining = False
 
     @contextmanager
-    def place(self, reader: str, end: asyncio.Future[None]) -> Generator[None]:
+    def slot(self, reader: str, end: asyncio.Future[None]) -> Generator[None]:
         """`end` is done when the reader has gone, and made so when all streams have to end."""
         self._admit(reader)
         self._readers[reader] += 1
@@ -68,11 +74,11 @@ class Streams:
 
     def _admit(self, reader: str) -> None:
         if self._is_draining:
-            raise ShuttingDown(retry_after_s=RETRY_MS / 1000)
+            raise ShuttingDown(retry_after_s=self._retry_after_s)
         if len(self._ends) >= self._at_once_max:
-            raise overloaded("streams")
+            raise overloaded("streams", self._admission)
         if self._readers[reader] >= self._per_reader_max:
-            raise TooManyStreams(retry_after_s=RETRY_MS / 1000, limit="streams")
+            raise TooManyStreams(retry_after_s=self._retry_after_s, limit="streams")
 
 
 async def events(
@@ -80,21 +86,22 @@ async def events(
     encode: Callable[[Message], bytes],
     end: asyncio.Future[None],
     check: Callable[[], Awaitable[object]],
+    bounds: StreamBounds,
 ) -> AsyncGenerator[bytes]:
-    """Raises what goes wrong before the first event; later it is the last event.
+    """An error before the first event is raised; a later one is told as the last event.
 
     `check` raises when the reader may not read any more: it is asked before each event.
     """
     waiting = asyncio.create_task(_next(messages))
     has_begun = False
     try:
-        await _either(waiting, end, FIRST_WAIT_S)
+        await _either(waiting, end, bounds.first_wait_s)
         if waiting.done():
             waiting.result()
         has_begun = True
-        yield b"retry: %d\n\n" % round(RETRY_MS * random.uniform(0.5, 1.5))  # noqa: S311 jitter
+        yield b"retry: %d\n\n" % round(bounds.retry_ms * random.uniform(0.5, 1.5))  # noqa: S311 jitter
         while True:
-            await _either(waiting, end, HEARTBEAT_S)
+            await _either(waiting, end, bounds.heartbeat_s)
             if end.done():
                 break
             await check()

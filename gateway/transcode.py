@@ -1,6 +1,6 @@
 """A request for an rpc, on its way to the service and back: each step is one short function.
 
-body → room to serve it → who calls → limits → request message → call → answer. The caller's own
+body → slot → caller → limits → request message → call → answer. The caller's own
 token goes with the call: the service verifies it again and decides what the caller may do.
 """
 
@@ -21,7 +21,7 @@ from gateway.encoder import Encoders
 from gateway.exchange import CLOSE, JSON_TYPE, Answer, Headers, Notes, Refused, Request
 from gateway.head import subject_of
 from gateway.limits import Limits
-from gateway.model import Limit, Standing
+from gateway.model import Allowance, Bounds, Limit
 from gateway.queries import RequestDecoder
 from gateway.representation import NOT_STORED, compressed, kept_by_caches
 from gateway.routes import Route
@@ -40,8 +40,8 @@ class RateLimited(ResourceExhausted):
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
-    """Of one request."""
+class Times:
+    """That are set: how long a request and its answer may take, and the answer be kept."""
 
     body_timeout_s: float
     stream_timeout_s: float
@@ -70,12 +70,13 @@ class Transcoder:
         admission: Admission,
         bodies: Budget,
         streams: Streams,
+        times: Times,
         bounds: Bounds,
     ) -> None:
         encoders = Encoders()
         self._compiled = {
             route: _Compiled(
-                RequestDecoder(route),
+                RequestDecoder(route, bounds.json),
                 encoders.to_bytes(route.descriptor.output_type),
                 _takes_password(route),
             )
@@ -88,7 +89,8 @@ class Transcoder:
         self._admission = admission
         self._bodies = bodies
         self._streams = streams
-        self._bounds = bounds
+        self._times = times
+        self._stream_bounds = bounds.stream
 
     async def answer(
         self, request: Request, route: Route, values: Sequence[str], call: Call, notes: Notes
@@ -97,7 +99,7 @@ class Transcoder:
         try:
             body = await self._body(request)
             with (
-                self._admission.place(service_of(route)),
+                self._admission.slot(service_of(route)),
                 telemetry.span(notes.route, call.traceparent, SpanKind.SERVER) as traceparent,
             ):
                 call.traceparent = traceparent
@@ -119,7 +121,7 @@ class Transcoder:
         if kind != JSON_TYPE:
             raise Refused(415, "Content-Type", "a body must be application/json")
         try:
-            async with asyncio.timeout(self._bounds.body_timeout_s):
+            async with asyncio.timeout(self._times.body_timeout_s):
                 return await request.read_body()
         except TimeoutError:
             raise Refused(408, "body", "the body did not arrive in time", [CLOSE]) from None
@@ -145,12 +147,12 @@ class Transcoder:
         elif notes.person_id is not None:
             subject, names = notes.person_id, ["person"]
         limits = [self._limit_by_name[name] for name in names if name in self._limit_by_name]
-        standing = await self._limits.take(subject, limits)
-        if standing is None:
+        allowance = await self._limits.take(subject, limits)
+        if allowance is None:
             return
-        notes.headers += _limit_headers(standing)
-        if standing.retry_after_s > 0:
-            raise RateLimited(retry_after_s=standing.retry_after_s, limit=standing.limit.name)
+        notes.headers += _limit_headers(allowance)
+        if allowance.retry_after_s > 0:
+            raise RateLimited(retry_after_s=allowance.retry_after_s, limit=allowance.limit.name)
 
     async def _call(self, request: Request, route: Route, message: Message) -> Answer:
         response = await self._services.call(route, message)
@@ -159,7 +161,7 @@ class Transcoder:
             answer.headers.append(NOT_STORED)
             return answer
         if route.access == options_pb2.ACCESS_PUBLIC and request.token is None:
-            answer = kept_by_caches(request, answer, self._bounds.public_max_age_s)
+            answer = kept_by_caches(request, answer, self._times.public_max_age_s)
         else:
             answer.headers.append(NOT_STORED)
         return compressed(request, answer)
@@ -171,7 +173,7 @@ class Transcoder:
         headers = [(b"content-type", _EVENT_STREAM), NOT_STORED, (b"x-accel-buffering", b"no")]
         if request.method == "HEAD":
             return Answer(200, headers=headers)
-        call.deadline_s = time.monotonic() + self._bounds.stream_timeout_s
+        call.deadline_s = time.monotonic() + self._times.stream_timeout_s
         stream = self._events(request, route, message, call)
         return Answer(200, await anext(stream), headers, stream)
 
@@ -185,10 +187,12 @@ class Transcoder:
         person = call.caller.user_id if call.caller else None
         reader = str(person or subject_of(request.address))
         end = request.gone()
-        with self._streams.place(reader, end):
+        with self._streams.slot(reader, end):
             messages = self._services.stream(route, message)
             encode = self._compiled[route].encode
-            async with aclosing(events(messages, encode, end, check)) as stream:
+            async with aclosing(
+                events(messages, encode, end, check, self._stream_bounds)
+            ) as stream:
                 async for event in stream:
                     yield event
 
@@ -198,9 +202,9 @@ def _takes_password(route: Route) -> bool:
     return any(field.name.endswith("password") for field in route.descriptor.input_type.fields)
 
 
-def _limit_headers(standing: Standing) -> Headers:
+def _limit_headers(allowance: Allowance) -> Headers:
     return [
-        (b"ratelimit-limit", b"%d" % standing.limit.count),
-        (b"ratelimit-remaining", b"%d" % standing.remaining),
-        (b"ratelimit-reset", b"%d" % math.ceil(standing.recovery_s)),
+        (b"ratelimit-limit", b"%d" % allowance.limit.count),
+        (b"ratelimit-remaining", b"%d" % allowance.remaining),
+        (b"ratelimit-reset", b"%d" % math.ceil(allowance.recovery_s)),
     ]

@@ -12,12 +12,14 @@ from uuid import UUID
 
 from google.protobuf import descriptor_pool, json_format
 from google.protobuf.descriptor import Descriptor
+from google.protobuf.message import Message
 from newsfeed.content.v1.content_service_pb2 import MEDIA_KIND_IMAGE, CreatePostRequest, Post
 from newsfeed.feed.v1.feed_service_pb2 import FeedItem, ListHomeFeedResponse, UserCard
 
 from bench.tools.measure import Measure, Site
 from gateway.decoder import MessageReader, Violations, parse
 from gateway.encoder import Encoders
+from gateway.model import JsonBounds
 
 ITEMS = 20
 ROUNDS = 9
@@ -79,7 +81,8 @@ def take(rounds: int = ROUNDS) -> list[Measure]:
     post = _post(random)
     request = CreatePostRequest(content=post.content, metadata=post.metadata)
     body = json_format.MessageToJson(request).encode()
-    read = MessageReader(_descriptor(CreatePostRequest.DESCRIPTOR.full_name))
+    bounds = JsonBounds()
+    read = MessageReader(_descriptor(CreatePostRequest.DESCRIPTOR.full_name), bounds)
     encoded = _in_turn(
         # Each time a new message, as it comes from a service: nothing in it has been looked at.
         lambda: encode(ListHomeFeedResponse.FromString(page)),
@@ -89,7 +92,7 @@ def take(rounds: int = ROUNDS) -> list[Measure]:
         rounds,
     )
     decoded = _in_turn(
-        lambda: read(parse(body, Violations()), "", Violations()),
+        lambda: _read(read, body, Violations(bounds.violations_max)),
         lambda: json_format.Parse(body, CreatePostRequest()),
         rounds,
     )
@@ -104,6 +107,10 @@ def take(rounds: int = ROUNDS) -> list[Measure]:
         Measure("gateway.json_decode_ratio", "x", [theirs / ours for ours, theirs in decoded]),
         Measure("gateway.json_decode", "us", [ours for ours, _ in decoded]),
     ]
+
+
+def _read(read: MessageReader, body: bytes, violations: Violations) -> Message:
+    return read(parse(body, violations), "", violations)
 
 
 def _descriptor(name: str) -> Descriptor:

@@ -9,9 +9,8 @@ from urllib.parse import urlparse
 import pytest
 from redis.asyncio import Redis
 
-from gateway import limit_store
 from gateway.limit_store import RedisLimits, open_limit_store
-from gateway.model import Limit
+from gateway.model import CountingBounds, Limit
 from tests.polling import until
 from tests.stacks.gateway_stack import GatewayStack, open_gateway_stack
 from tests.stacks.user_stack import PASSWORD, UserStack
@@ -24,9 +23,9 @@ LOGINS = Limit("login", 3, 3000.0)
 
 
 @pytest.fixture
-async def store(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[RedisLimits]:
-    monkeypatch.setattr(limit_store, "STORE_TIMEOUT_S", 2.0)  # its speed is no matter here
-    async with open_limit_store(redis_url) as store:
+async def store(redis_url: str) -> AsyncIterator[RedisLimits]:
+    bounds = CountingBounds(store_timeout_s=2.0)  # its speed is no matter here
+    async with open_limit_store(redis_url, bounds) as store:
         assert store is not None
         yield store
 
@@ -180,8 +179,7 @@ async def test_without_redis_limits_are_local_and_nobody_waits(
     async with (
         gate_before(port) as gate,
         limited(
-            *(user_stack, keys_folder, f"redis://127.0.0.1:{gate.port}/0"),
-            RATE_LIMIT_PERSON="5/600",
+            user_stack, keys_folder, f"redis://127.0.0.1:{gate.port}/0", RATE_LIMIT_PERSON="5/600"
         ) as stack,
         stack.connection() as connection,
     ):

@@ -10,7 +10,7 @@ from newsfeed.content.v1 import content_service_pb2 as content_pb
 from newsfeed.feed.v1 import feed_service_pb2 as pb
 from newsfeed.user.v1 import user_service_pb2 as user_pb
 
-from gateway import sse
+from gateway.model import Bounds, StreamBounds
 from svckit import errors
 from svckit.context import calling_user_id
 from tests.polling import until
@@ -65,13 +65,19 @@ async def stack(
 
 @asynccontextmanager
 async def open_live_stack(
-    user_stack: UserStack, keys_folder: Path, feed: LiveFeed, **environ: str
+    user_stack: UserStack,
+    keys_folder: Path,
+    feed: LiveFeed,
+    bounds: Bounds | None = None,
+    /,
+    **environ: str,
 ) -> AsyncIterator[GatewayStack]:
     methods = {"WatchHomeFeed": feed.watch}
     async with (
         serving_beside(user_stack, keys_folder, FEED, methods) as feed_target,
         open_gateway_stack(
             keys_folder,
+            bounds,
             USER_SVC_TARGET=user_stack.address,
             FEED_SVC_TARGET=feed_target,
             **environ,
@@ -130,11 +136,14 @@ async def test_a_head_asks_for_no_stream(
 
 
 async def test_a_silent_stream_shows_that_it_is_alive(
-    stack: GatewayStack, user_stack: UserStack, monkeypatch: pytest.MonkeyPatch
+    user_stack: UserStack, keys_folder: Path, feed: LiveFeed
 ) -> None:
-    monkeypatch.setattr(sse, "HEARTBEAT_S", 0.02)
     ada = await user_stack.sign_up("ada")
-    async with live(stack, ada) as connection:
+    bounds = Bounds(stream=StreamBounds(heartbeat_s=0.02))
+    async with (
+        open_live_stack(user_stack, keys_folder, feed, bounds) as stack,
+        live(stack, ada) as connection,
+    ):
         assert await connection.event() == ":\n\n"
         assert await connection.event() == ":\n\n"
 

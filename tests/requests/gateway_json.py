@@ -5,6 +5,7 @@ from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
 
 from gateway.decoder import MessageReader, Violations, parse
+from gateway.model import JsonBounds
 
 
 def descriptor_of(message_class: type[Message]) -> Descriptor:
@@ -12,9 +13,10 @@ def descriptor_of(message_class: type[Message]) -> Descriptor:
 
 
 def decode(descriptor: Descriptor, body: bytes | str) -> Message:
-    violations = Violations()
+    bounds = JsonBounds()
+    violations = Violations(bounds.violations_max)
     value = parse(body if isinstance(body, bytes) else body.encode(), violations)
     violations.check()
-    message = MessageReader(descriptor)(value, "", violations)
+    message = MessageReader(descriptor, bounds)(value, "", violations)
     violations.check()
     return message

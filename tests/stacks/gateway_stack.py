@@ -17,15 +17,16 @@ import jwt
 from google.protobuf.descriptor import ServiceDescriptor
 
 from gateway.app import App, open_app
+from gateway.model import Bounds
 from gateway.settings import Settings
 from svckit.auth.keys import StaticKeys
 from svckit.auth.tokens import TokenVerifier
 from svckit.health import require_serving
-from svckit.rpc.server import Server, ServerSettings
+from svckit.rpc.server import ServerSettings
 from svckit.settings import load
 from tests.polling import until
-from tests.stacks.rpc_server import Servicer
-from tests.stacks.user_stack import GATEWAY, UserStack, in_background
+from tests.stacks.rpc_server import serving
+from tests.stacks.user_stack import GATEWAY, UserStack
 
 ANSWER_TIMEOUT_S = 10.0
 
@@ -167,7 +168,9 @@ class GatewayStack:
 
 
 @asynccontextmanager
-async def open_gateway_stack(folder: Path, **environ: str) -> AsyncIterator[GatewayStack]:
+async def open_gateway_stack(
+    folder: Path, bounds: Bounds | None = None, /, **environ: str
+) -> AsyncIterator[GatewayStack]:
     """`folder` has the keys of all services; limits are off unless `environ` says otherwise."""
     settings = load(
         Settings,
@@ -183,19 +186,12 @@ async def open_gateway_stack(folder: Path, **environ: str) -> AsyncIterator[Gate
             **environ,
         },
     )
-    # Who is not well when first looked at is looked at again only a second later.
+    # A service that does not serve when first looked at is looked at again only a second later.
     await until(lambda: _serves(environ["USER_SVC_TARGET"]))
-    async with open_app(settings) as app:
-        keys, revocations = app.identity.background()
-        async with (
-            in_background(keys),
-            in_background(revocations),
-            in_background(app.server.watch_health()),
-            app.server,
-        ):
-            stack = GatewayStack(app)
-            await until(stack.sees_user_svc)
-            yield stack
+    async with open_app(settings, bounds) as app, app.served():
+        stack = GatewayStack(app)
+        await until(stack.sees_user_svc)
+        yield stack
 
 
 async def _serves(target: str) -> bool:
@@ -218,8 +214,5 @@ async def serving_beside(
         people.app.keys, StaticKeys(folder / "services.json"), people.revocations
     )
     settings = ServerSettings(host="127.0.0.1", drain_delay_s=0)
-    async with (
-        Server(settings, 0, verifier, {service: Servicer(methods)}, []) as server,
-        in_background(server.watch_health()),
-    ):
+    async with serving(service, methods, settings, verifier=verifier) as server:
         yield f"127.0.0.1:{server.port}"

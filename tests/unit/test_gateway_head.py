@@ -6,9 +6,11 @@ import ipaddress
 import pytest
 
 from gateway.exchange import Headers, Refused, Request
-from gateway.head import BODY_BYTES_MAX, Proxies, read_head, subject_of
+from gateway.head import Proxies, read_head, subject_of
+from gateway.model import ConnectionBounds
 
 MADE = "0123"
+BODY_BYTES_MAX = ConnectionBounds().body_bytes_max
 HOST = (b"host", b"gateway")
 TRACE = b"00-0123456789abcdef0123456789abcdef-0123456789abcdef-01"
 
@@ -22,8 +24,22 @@ def never() -> asyncio.Future[None]:
 
 
 def read(*headers: tuple[bytes, bytes], http_version: str = "1.1") -> Request:
-    taken: Headers = [HOST, *headers]
-    return read_head("GET", b"/", b"", taken, http_version, "192.0.2.1", nothing, never, MADE)
+    return read_all([HOST, *headers], http_version)
+
+
+def read_all(taken: Headers, http_version: str) -> Request:
+    return read_head(
+        "GET",
+        b"/",
+        b"",
+        taken,
+        http_version,
+        "192.0.2.1",
+        nothing,
+        never,
+        MADE,
+        BODY_BYTES_MAX,
+    )
 
 
 def test_only_headers_with_a_meaning_are_taken() -> None:
@@ -103,9 +119,9 @@ def test_a_body_may_be_as_large_as_it_may_be() -> None:
 
 
 def test_http_1_0_needs_no_host() -> None:
-    read_head("GET", b"/", b"", [], "1.0", "192.0.2.1", nothing, never, MADE)
+    read_all([], "1.0")
     with pytest.raises(Refused):
-        read_head("GET", b"/", b"", [], "1.1", "192.0.2.1", nothing, never, MADE)
+        read_all([], "1.1")
 
 
 PROXIES = [ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("fd00::/8")]

@@ -15,10 +15,13 @@ from newsfeed.content.v1.content_service_pb2 import CreatePostRequest, FeedPosit
 from newsfeed.events.v1.events_pb2 import Event
 from newsfeed.user.v1.user_service_pb2 import UpdateMeRequest
 
-from gateway.decoder import ITEMS_MAX, VIOLATIONS_MAX, MessageReader, Violations
+from gateway.decoder import MessageReader, Violations
 from gateway.encoder import Encoders
+from gateway.model import JsonBounds
 from svckit.errors import FieldViolation, InvalidArgument
 from tests.requests.gateway_json import decode, descriptor_of
+
+BOUNDS = JsonBounds()
 
 
 def violations_of(message_class: type[Message], body: bytes | str) -> Sequence[FieldViolation]:
@@ -57,30 +60,26 @@ POSTS: list[tuple[str, list[str]]] = [
     ('{"content": ' + "[" * 10_000 + "]" * 10_000 + "}", ["body"]),
     ('{"content": ' + "[" * 33 + "]" * 33 + "}", ["content"]),
     ('{"x": ' * 33 + "1" + "}" * 33, ["x"]),
-    ('{"metadata": {"tags": [' + '"a", ' * ITEMS_MAX + '"a"]}}', ["metadata.tags"]),
+    ('{"metadata": {"tags": [' + '"a", ' * BOUNDS.items_max + '"a"]}}', ["metadata.tags"]),
 ]
 CPU_S_MAX = 0.5
 NO_OBJECTS = [
-    *(
-        b"",
-        b" ",
-        b"null",
-        b"[]",
-        b"5",
-        b'"{}"',
-        b"{",
-        b"{} {}",
-        b"{}x",
-        b"{'a': 1}",
-        b"\xef\xbb\xbf{}",
-    ),
-    *(
-        b'{"content": "\xff"}',
-        b'{"content": "\t"}',
-        b'{"content": "a",}',
-        b'{content: "a"}',
-        b"{}\0",
-    ),
+    b"",
+    b" ",
+    b"null",
+    b"[]",
+    b"5",
+    b'"{}"',
+    b"{",
+    b"{} {}",
+    b"{}x",
+    b"{'a': 1}",
+    b"\xef\xbb\xbf{}",
+    b'{"content": "\xff"}',
+    b'{"content": "\t"}',
+    b'{"content": "a",}',
+    b'{content: "a"}',
+    b"{}\0",
 ]
 TIMES = [
     "yesterday",
@@ -142,11 +141,11 @@ def test_one_of_several_is_one() -> None:
 
 def test_tells_only_the_first_of_many() -> None:
     body = json.dumps({f"x{number}": 1 for number in range(10_000)})
-    assert len(violations_of(CreatePostRequest, body)) == VIOLATIONS_MAX
-    violations = Violations()
-    for number in range(VIOLATIONS_MAX + 1):
+    assert len(violations_of(CreatePostRequest, body)) == BOUNDS.violations_max
+    violations = Violations(BOUNDS.violations_max)
+    for number in range(BOUNDS.violations_max + 1):
         violations.add(f"x{number}", "must not be")
-    assert len(violations) == VIOLATIONS_MAX
+    assert len(violations) == BOUNDS.violations_max
 
 
 def test_takes_both_spellings_and_both_forms_of_numbers() -> None:
@@ -178,8 +177,8 @@ def test_details_of_errors_are_written_as_json_format_does() -> None:
 def test_types_that_are_not_supported_are_refused_at_start() -> None:
     for message_class in (error_details_pb2.RetryInfo, error_details_pb2.ErrorInfo):
         with pytest.raises(ValueError, match="not supported"):
-            MessageReader(descriptor_of(message_class))
+            MessageReader(descriptor_of(message_class), BOUNDS)
     with pytest.raises(ValueError, match="not supported"):
         Encoders().to_bytes(descriptor_of(struct_pb2.Struct))
     with pytest.raises(ValueError, match="contains itself"):
-        MessageReader(descriptor_of(HttpRule))
+        MessageReader(descriptor_of(HttpRule), BOUNDS)

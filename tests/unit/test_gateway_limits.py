@@ -5,15 +5,15 @@ from collections.abc import Sequence
 
 import pytest
 
-from gateway import limits as module
-from gateway.limits import LOCAL_ENTRIES_MAX, Limits, LocalLimits
-from gateway.model import STORE_TIMEOUT_S, Limit, Standing
+from gateway.limits import Limits, LocalLimits
+from gateway.model import Allowance, CountingBounds, Limit
 from svckit.errors import Unavailable
 from tests.clock import ManualClock
 from tests.polling import LATE_S, until
 
 THREE_A_MINUTE = Limit("person", 3, 60.0)
 TWO_AN_HOUR = Limit("login", 2, 3600.0)
+BOUNDS = CountingBounds(ask_every_s=0.01)
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def clock() -> ManualClock:
 
 
 def test_as_many_as_named_pass_at_once_and_then_one_each_interval(clock: ManualClock) -> None:
-    local = LocalLimits(clock)
+    local = LocalLimits(BOUNDS.local_entries_max, clock)
     remaining = [local.take("ada", [THREE_A_MINUTE])[0].remaining for _ in range(3)]
     assert remaining == [2, 1, 0]
     (refused,) = local.take("ada", [THREE_A_MINUTE])
@@ -37,7 +37,7 @@ def test_as_many_as_named_pass_at_once_and_then_one_each_interval(clock: ManualC
 
 
 def test_what_is_refused_does_not_count(clock: ManualClock) -> None:
-    local = LocalLimits(clock)
+    local = LocalLimits(BOUNDS.local_entries_max, clock)
     for _ in range(50):
         local.take("ada", [THREE_A_MINUTE])
     clock.now_s += 20
@@ -45,7 +45,7 @@ def test_what_is_refused_does_not_count(clock: ManualClock) -> None:
 
 
 def test_over_one_limit_nothing_is_taken_from_another(clock: ManualClock) -> None:
-    local = LocalLimits(clock)
+    local = LocalLimits(BOUNDS.local_entries_max, clock)
     both = [THREE_A_MINUTE, TWO_AN_HOUR]
     local.take("ada", both)
     local.take("ada", both)
@@ -56,19 +56,18 @@ def test_over_one_limit_nothing_is_taken_from_another(clock: ManualClock) -> Non
 
 
 def test_subjects_do_not_share(clock: ManualClock) -> None:
-    local = LocalLimits(clock)
+    local = LocalLimits(BOUNDS.local_entries_max, clock)
     for _ in range(4):
         local.take("ada", [THREE_A_MINUTE])
     assert local.take("bob", [THREE_A_MINUTE])[0].remaining == 2
 
 
-def test_memory_is_bounded(clock: ManualClock, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert LOCAL_ENTRIES_MAX >= 10_000
-    monkeypatch.setattr(module, "LOCAL_ENTRIES_MAX", 10)
-    local = LocalLimits(clock)
+def test_memory_is_bounded(clock: ManualClock) -> None:
+    assert BOUNDS.local_entries_max >= 10_000
+    local = LocalLimits(10, clock)
     for number in range(1000):
         local.take(f"address {number}", [THREE_A_MINUTE])
-    assert len(local._recovered_at_s) == 10
+    assert len(local) == 10
     assert local.take("address 999", [THREE_A_MINUTE])[0].remaining == 1
 
 
@@ -81,10 +80,10 @@ class Store:
         self.taken = 0
         self.pings = 0
 
-    async def take(self, _: str, limits: Sequence[Limit]) -> list[Standing]:
+    async def take(self, _: str, limits: Sequence[Limit]) -> list[Allowance]:
         self.taken += 1
         await self._behave()
-        return [Standing(limit, 0.0) for limit in limits]
+        return [Allowance(limit, 0.0) for limit in limits]
 
     async def ping(self) -> None:
         self.pings += 1
@@ -98,13 +97,10 @@ class Store:
 
 
 @pytest.mark.parametrize("way", ["fails", "hangs"])
-async def test_a_silent_store_costs_one_wait_and_is_asked_again_aside(
-    way: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "PING_EVERY_S", 0.01)
+async def test_a_silent_store_costs_one_wait_and_is_asked_again_aside(way: str) -> None:
     store = Store()
     setattr(store, way, True)
-    async with Limits(store, LocalLimits()) as limits:
+    async with Limits(store, BOUNDS) as limits:
         started_s = asyncio.get_running_loop().time()
         found = [await limits.take("ada", [THREE_A_MINUTE]) for _ in range(4)]
         took_s = asyncio.get_running_loop().time() - started_s
@@ -112,24 +108,27 @@ async def test_a_silent_store_costs_one_wait_and_is_asked_again_aside(
             True
         ]
         assert store.taken == 1
-        assert took_s < 2 * STORE_TIMEOUT_S + LATE_S
+        assert took_s < 2 * BOUNDS.store_timeout_s + LATE_S
         await until(lambda: store.pings > 2)
         assert store.taken == 1
         setattr(store, way, False)
-        await until(lambda: limits._reviving is None)
-        assert await limits.take("ada", [THREE_A_MINUTE]) == Standing(THREE_A_MINUTE, 0.0)
+
+        async def is_asked_again() -> bool:
+            return await limits.take("ada", [THREE_A_MINUTE]) == Allowance(THREE_A_MINUTE, 0.0)
+
+        await until(is_asked_again)
         assert store.taken == 2
 
 
 async def test_the_nearest_limit_is_told() -> None:
-    async with Limits(None, LocalLimits()) as limits:
-        standing = await limits.take("ada", [THREE_A_MINUTE, TWO_AN_HOUR])
-    assert standing is not None
-    assert (standing.limit, standing.remaining) == (TWO_AN_HOUR, 1)
+    async with Limits(None, BOUNDS) as limits:
+        allowance = await limits.take("ada", [THREE_A_MINUTE, TWO_AN_HOUR])
+    assert allowance is not None
+    assert (allowance.limit, allowance.remaining) == (TWO_AN_HOUR, 1)
 
 
 async def test_without_limits_nothing_is_counted() -> None:
     store = Store()
-    async with Limits(store, LocalLimits()) as limits:
+    async with Limits(store, BOUNDS) as limits:
         assert await limits.take("ada", []) is None
     assert store.taken == 0

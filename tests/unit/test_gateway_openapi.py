@@ -12,6 +12,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from gateway.contract import load_contract
 from gateway.docs import assets
 from gateway.encoder import Encoders
+from gateway.model import JsonBounds
 from gateway.openapi import openapi_document
 from gateway.problems import to_json
 from gateway.queries import RequestDecoder
@@ -85,7 +86,7 @@ def test_examples_are_what_the_gateway_takes_and_gives(route: Route) -> None:
         content = operation["requestBody"]["content"]["application/json"]
         check(content["example"], content["schema"])
         body = json.dumps(content["example"]).encode()
-    RequestDecoder(route).decode(["a"] * len(route.path_fields), b"", body)
+    RequestDecoder(route, JsonBounds()).decode(["a"] * len(route.path_fields), b"", body)
     for content in operation["responses"]["200"]["content"].values():
         if "example" in content:
             check(content["example"], content["schema"])
@@ -100,7 +101,7 @@ def test_query_parameters_are_those_that_are_taken(route: Route) -> None:
     query = "&".join(f"{name}=1" for name in [*names, "other"])
     values, body = ["a"] * len(route.path_fields), b"{}" if route.body else b""
     with pytest.raises(InvalidArgument) as refused:
-        RequestDecoder(route).decode(values, query.encode(), body)
+        RequestDecoder(route, JsonBounds()).decode(values, query.encode(), body)
     unknown = [each for each in refused.value.violations if "not a query" in each.description]
     assert [each.field for each in unknown] == ["other"]
 

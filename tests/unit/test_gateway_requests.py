@@ -5,6 +5,7 @@ from google.api.http_pb2 import HttpRule
 from google.protobuf import json_format
 
 from gateway.contract import load_contract
+from gateway.model import JsonBounds
 from gateway.queries import RequestDecoder
 from gateway.routes import Router
 from svckit.errors import InvalidArgument
@@ -23,7 +24,9 @@ TRIAL = Router(
 
 def decode(method: str, path: str, query: str = "", body: str = "", router: Router = ROUTER):
     route, values = router.match(method, path.encode())
-    return RequestDecoder(route).decode(values, query.encode("latin-1"), body.encode())
+    return RequestDecoder(route, JsonBounds()).decode(
+        values, query.encode("latin-1"), body.encode()
+    )
 
 
 def found(
