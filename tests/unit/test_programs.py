@@ -95,7 +95,7 @@ def test_compose_makes_the_keys_of_all(compose: dict[str, Any]) -> None:
 def test_the_gateway_serves_what_all_others_offer() -> None:
     gateway = importlib.import_module("gateway.settings")
     for program in SERVING_GRPC:
-        assert program.name in gateway.SERVICES
+        assert program.name in gateway.TargetSettings.__dataclass_fields__
         assert program.target_variable in describe(gateway.Settings)
 
 
