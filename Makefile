@@ -47,11 +47,11 @@ test-long: setup ## 40 minutes of looking for a home feed that is not the truth,
 fuzz: setup ## 10,000 calls made up from the API's document (CASES=number SEED=number)
 	FUZZ_CASES=$(or $(CASES),10000) FUZZ_SEED=$(or $(SEED),$(shell date +%s)) $(python) -m pytest tests/fuzz
 
-test-mistakes: setup ## does that look find seeded mistakes? (NAMES=words: those alone)
-	$(python) -m tests.oracle.feeds.mistakes $(NAMES)
+test-mistakes: setup ## does that look find seeded mistakes? (NAMES=words: those alone; PART=1/3)
+	$(python) -m tests.oracle.feeds.mistakes $(if $(PART),--part $(PART)) $(NAMES)
 
 test-content-mistakes: setup ## the same of the look at posts and their events
-	$(python) -m tests.oracle.posts.mistakes $(NAMES)
+	$(python) -m tests.oracle.posts.mistakes $(if $(PART),--part $(PART)) $(NAMES)
 
 check: lint test ## what CI runs: format, lint, types, contract, tests
 

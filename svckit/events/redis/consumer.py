@@ -86,10 +86,11 @@ class RedisConsumer:
         settings: ConsumerSettings | None = None,
         streams: StreamSettings | None = None,
         clock: Callable[[], float] = time.monotonic,
+        make_bus: Callable[[BusSettings], RedisBus] = RedisBus,
     ) -> None:
         self._member = _Member(
-            bus=RedisBus(bus),
-            reader=RedisBus(bus),
+            bus=make_bus(bus),
+            reader=make_bus(bus),
             group=group,
             handler=handler,
             settings=settings or ConsumerSettings(),

@@ -1,6 +1,6 @@
 """Does the oracle bite? Mistakes that one could make, each of which it has to find.
 
-    python -m tests.oracle.feeds.mistakes [--seconds N] [words of names ...]
+    python -m tests.oracle.feeds.mistakes [--seconds N] [--part K/N] [words of names ...]
 
 Each mistake is a change of the text of one file. It is made in a copy of the package that comes
 first on the path of a process of its own, which then hunts until it finds a difference.
@@ -10,12 +10,10 @@ import argparse
 import asyncio
 import json
 import os
-import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -27,103 +25,95 @@ from tests.oracle.feeds.hunt import FIND, hunt
 from tests.oracle.feeds.system import Stores, open_system
 from tests.oracle.feeds.walks import Difference
 from tests.oracle.feeds.world import World
+from tests.oracle.shared.mistakes import (
+    ERRORS_SHOWN,
+    ROOT,
+    Edit,
+    Mistake,
+    Tally,
+    chosen,
+    made,
+    mistake,
+    parser_of,
+    tell,
+)
 
-ROOT = Path(__file__).parents[3]
 SECONDS = 600.0
-ERRORS_SHOWN = 5_000
-
-
-@dataclass(frozen=True)
-class Edit:
-    file: str
-    right: str
-    wrong: str
-
-
-@dataclass(frozen=True)
-class Mistake:
-    name: str
-    edits: tuple[Edit, ...]
-
-
-def _mistake(name: str, file: str, right: str, wrong: str) -> Mistake:
-    return Mistake(name, (Edit(file, right, wrong),))
-
 
 MISTAKES = (
-    _mistake(
+    mistake(
         "a follow is in the lane of the follower",
         "user_svc/events.py",
         '_record(followee_id, "Follow',
         '_record(follower_id, "Follow',
     ),
-    _mistake(
+    mistake(
         "purge forgotten",
         "feed_svc/fanout.py",
         "await self._purge(fence, viewer_id, author_id)",
         "pass",
     ),
-    _mistake(
+    mistake(
         "backfill forgotten",
         "feed_svc/fanout.py",
         "await self._backfill(fence, viewer_id, author_id)",
         "pass",
     ),
-    _mistake(
+    mistake(
         "one's own window forgotten",
         "feed_svc/fanout.py",
         "await deliver(author_id)",
         "pass",
     ),
-    _mistake(
+    mistake(
         "only the first batch of followers",
         "feed_svc/followers.py",
         "for start in range(0, len(chunk), step):",
         "for start in range(0, min(step, len(chunk)), step):",
     ),
-    _mistake(
+    mistake(
         "the event is believed, not the present truth",
         "feed_svc/fanout.py",
         "if not is_following:",
         "if is_following and False:",
     ),
-    _mistake(
+    mistake(
         "an edit does not reach the cache",
         "feed_svc/fanout.py",
         "await self._caches.put_post(fence, post.post_id, latest.encoded if latest else GONE)",
         "pass",
     ),
-    _mistake(
+    mistake(
         "deleted posts shown from the cache",
         "feed_svc/fanout.py",
         "await self._caches.put_post(fence, post_id, GONE)",
         "pass",
     ),
-    _mistake(
+    mistake(
         "recents lack the new post",
         "feed_svc/fanout.py",
         "if new is None or await self._authors.add(fence, author_id, new):",
         "if True:",
     ),
-    _mistake(
+    mistake(
         "push to pull: followers are not told",
         "feed_svc/tiers.py",
         "await self._windows.set_pull(fence, viewer_ids, author_id, on=True)",
         "pass",
     ),
-    _mistake(
+    mistake(
         "pull to push: no catch-up",
         "feed_svc/tiers.py",
         "await self._windows.backfill(fence, viewer_ids, author_id, recents, unmark=True)",
         "await self._windows.set_pull(fence, viewer_ids, author_id, on=False)",
     ),
-    _mistake(
+    mistake(
         "who follows a pulled author is not told",
         "feed_svc/fanout.py",
         "await self._windows.set_pull(fence, viewer_id, author_id, on=True)",
         "pass",
     ),
-    _mistake(
+    mistake(
         "a build forgets who is pulled",
         "feed_svc/rebuild.py",
         "return await self._windows.finish(build, source, pulled)",
@@ -144,110 +134,110 @@ MISTAKES = (
             ),
         ),
     ),
-    _mistake(
+    mistake(
         "a build forgets what was delivered meanwhile",
         "feed_svc/lua/builds.lua",
         "  merge(window, source, args[4])\n",
         "  redis.call('ZREMRANGEBYRANK', window, 0, -2)\n  merge(window, source, args[4])\n",
     ),
-    _mistake(
+    mistake(
         "what is merged in pretends completeness",
         "feed_svc/lua/places.lua",
         "local is_nearer = source_score\n    and is_behind(",
         "local is_nearer = false and is_behind(",
     ),
-    _mistake(
+    mistake(
         "the floor ignored on delivery",
         "feed_svc/lua/windows.lua",
         "if floor_member and not is_behind(score_number, member, floor_score, floor_member) then",
         "if floor_member then",
     ),
-    _mistake(
+    mistake(
         "delivery makes windows",
         "feed_svc/lua/windows.lua",
         "if floor_member and not is_behind(score_number, member, floor_score, floor_member) then",
         "if not floor_member\n"
         "      or not is_behind(score_number, member, floor_score, floor_member) then",
     ),
-    _mistake(
+    mistake(
         "the sentinel survives the trim",
         "feed_svc/lua/places.lua",
         "redis.call('ZREMRANGEBYRANK', key, entries_max, -1)",
         "redis.call('ZREMRANGEBYRANK', key, entries_max, -2)",
     ),
-    _mistake(
+    mistake(
         "half a window counts",
         "feed_svc/lua/windows.lua",
         "return redis.call('EXISTS', window) == 1\n    and redis.call(",
         "return redis.call(",
     ),
-    _mistake(
+    mistake(
         "the mark of a pulled author survives the purge",
         "feed_svc/lua/windows.lua",
         "    redis.call('HDEL', keys[3], args[3])\n",
         "",
     ),
-    _mistake(
+    mistake(
         "the fence ignored",
         "feed_svc/lua/fences.lua",
         "if highest > number then",
         "if false then",
     ),
-    _mistake(
+    mistake(
         "merged below the floor of a source",
         "feed_svc/candidates.py",
         "or (floor is not None and place < floor)",
         "",
     ),
-    _mistake(
+    mistake(
         "doubles not dropped",
         "feed_svc/candidates.py",
         "if not places or place != places[-1]:",
         "if True:",
     ),
-    _mistake(
+    mistake(
         "no cold read below the floor",
         "feed_svc/candidates.py",
         "if len(places) < wanted and hot.floor is not None:",
         "if False:",
     ),
-    _mistake(
+    mistake(
         "the cold path without own posts",
         "feed_svc/candidates.py",
         "(followee_ids | {viewer.viewer_id})",
         "followee_ids",
     ),
-    _mistake(
+    mistake(
         "hidden people not looked for",
         "feed_svc/home.py",
         "if not hidden_ids:",
         "if True:",
     ),
-    _mistake(
+    mistake(
         "shares of hidden people shown",
         "feed_svc/home.py",
         "if item.author_id not in hidden_ids and item.shared_author_id not in hidden_ids",
         "if item.author_id not in hidden_ids",
     ),
-    _mistake(
+    mistake(
         "a short page is the end",
         "feed_svc/home.py",
         "return HomePage(encoded, places, place,",
         "return HomePage(encoded, places, place if len(items) == size else None,",
     ),
-    _mistake(
+    mistake(
         "the token skips what was filled in too much",
         "feed_svc/home.py",
         "items[-1].place if len(kept) > wanted else found.next_place",
         "found.next_place",
     ),
-    _mistake(
+    mistake(
         "the cursor goes by time alone",
         "feed_svc/servicer.py",
         "before = (time_ms, PostId(bytes.fromhex(post_id)))",
         "before = (time_ms, PostId(bytes(16)))",
     ),
-    _mistake(
+    mistake(
         "one's own write is not shown",
         "feed_svc/home.py",
         "if own is not None:",
@@ -266,12 +256,9 @@ class Outcome:
     seconds: float
 
 
-async def run(names: Sequence[str], seconds: float) -> int:
-    """Returns how many mistakes were not found."""
-    mistakes = [each for each in MISTAKES if any(name in each.name for name in names or [""])]
-    for edit in (edit for mistake in mistakes for edit in mistake.edits):
-        assert edit.right in (ROOT / edit.file).read_text("utf-8"), f"out of date: {edit}"
-    missed = 0
+async def run(mistakes: Sequence[Mistake], seconds: float) -> int:
+    """Returns the exit code: 0 = all were found."""
+    tally = Tally(mistakes)
     async with (
         throwaway(postgres.STORE) as postgres_dsn,
         throwaway(mongo.STORE) as mongodb_url,
@@ -279,15 +266,14 @@ async def run(names: Sequence[str], seconds: float) -> int:
         throwaway(valkey.STORE) as bus_url,
     ):
         stores = Stores(postgres_dsn, mongodb_url, feed_url, bus_url)
-        for mistake in mistakes:
-            outcome = await _hunt_apart(mistake, stores, seconds)
-            missed += not outcome.found
-            _tell(
-                f"{'caught' if outcome.found else 'MISSED':7} {mistake.name:50} "
-                f"{outcome.runs:4} runs {outcome.steps:6} steps {outcome.seconds:4.0f} s  "
+        for each in mistakes:
+            outcome = await _hunt_apart(each, stores, seconds)
+            details = (
+                f"{outcome.runs:4} runs {outcome.steps:6} steps {outcome.seconds:4.0f} s "
                 f"{outcome.found[:90]!r}"
             )
-    return missed
+            tally.note(each, details, is_caught=bool(outcome.found))
+    return tally.end()
 
 
 async def _hunt_apart(mistake: Mistake, stores: Stores, seconds: float) -> Outcome:
@@ -312,19 +298,6 @@ async def _hunt_apart(mistake: Mistake, stores: Stores, seconds: float) -> Outco
     return Outcome(**json.loads(told.splitlines()[-1]))
 
 
-@contextmanager
-def made(mistake: Mistake) -> Iterator[Path]:
-    """A folder with the packages that have it."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        for package in {edit.file.partition("/")[0] for edit in mistake.edits}:
-            shutil.copytree(ROOT / package, folder / package)
-        for edit in mistake.edits:
-            file = folder / edit.file
-            file.write_text(file.read_text("utf-8").replace(edit.right, edit.wrong), "utf-8")
-        yield folder
-
-
 async def hunt_here(stores: Stores, seconds: float) -> Outcome:
     """In this process, whatever is wrong with it."""
     for url in (stores.feed_url, stores.bus_url):
@@ -344,22 +317,16 @@ async def hunt_here(stores: Stores, seconds: float) -> Outcome:
             return Outcome(found, world.steps, world.runs, time.monotonic() - began_s)
 
 
-def _tell(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.oracle.feeds.mistakes")
-    parser.add_argument("names", nargs="*", help="words that are in their names; none = all")
-    parser.add_argument("--seconds", type=float, default=SECONDS, help="for each, at most")
+    parser = parser_of("tests.oracle.feeds.mistakes", SECONDS)
     parser.add_argument("--hunt-in", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.hunt_in:
         stores = Stores(**json.loads(arguments.hunt_in))
-        _tell(json.dumps(asdict(asyncio.run(hunt_here(stores, arguments.seconds)))))
+        tell(json.dumps(asdict(asyncio.run(hunt_here(stores, arguments.seconds)))))
     else:
-        sys.exit(min(1, asyncio.run(run(arguments.names, arguments.seconds))))
+        mistakes = chosen(MISTAKES, arguments)
+        sys.exit(asyncio.run(run(mistakes, arguments.seconds)))
 
 
 if __name__ == "__main__":

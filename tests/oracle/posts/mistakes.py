@@ -1,17 +1,26 @@
 """Does the oracle of content_svc bite? Mistakes that one could make, each of which it has to find.
 
-    python -m tests.oracle.posts.mistakes [--seconds N] [words of names ...]
+    python -m tests.oracle.posts.mistakes [--seconds N] [--part K/N] [words of names ...]
 
-Each is made in a copy of its package, as in `mistakes`, which then has to fail `test_content`.
+Each is made in a copy of its package; `test_posts` on that copy has to fail.
 """
 
-import argparse
 import os
 import re
 import subprocess
 import sys
 
-from tests.oracle.feeds.mistakes import ERRORS_SHOWN, ROOT, Edit, Mistake, made
+from tests.oracle.shared.mistakes import (
+    ERRORS_SHOWN,
+    ROOT,
+    Edit,
+    Mistake,
+    Tally,
+    chosen,
+    made,
+    mistake,
+    parser_of,
+)
 
 SECONDS = 90
 _LIVENESS = (
@@ -30,18 +39,14 @@ _PURGED_AT_ONCE = Edit(
 )
 
 
-def _mistake(name: str, file: str, right: str, wrong: str, *more: Edit) -> Mistake:
-    return Mistake(name, (Edit(file, right, wrong), *more))
-
-
 MISTAKES = (
-    _mistake(
+    mistake(
         "events are written before the change is",
         "svckit/mongo/changes.py",
         "await append(transaction, change.events)",
         "await self._mongo.run(lambda own: append(own, change.events))",
     ),
-    _mistake(
+    mistake(
         "events are written after the change was",
         "svckit/mongo/changes.py",
         "            await append(transaction, change.events)\n"
@@ -54,7 +59,7 @@ MISTAKES = (
             "        await self._mongo.run(lambda own: append(own, has_events))\n",
         ),
     ),
-    _mistake(
+    mistake(
         "marked before it is published, and the last minute not published again",
         "svckit/events/relay.py",
         "        await self._publish([record for _, record in batch])\n"
@@ -63,7 +68,7 @@ MISTAKES = (
         "        await self._publish([record for _, record in batch])\n",
         _ONLY_FILLED_AGAIN,
     ),
-    _mistake(
+    mistake(
         "skipped when it could not be published, and the last minute not published again",
         "svckit/events/relay.py",
         "        await self._publish([record for _, record in batch])\n",
@@ -71,25 +76,25 @@ MISTAKES = (
         "            await self._publish([record for _, record in batch])\n",
         _ONLY_FILLED_AGAIN,
     ),
-    _mistake(
+    mistake(
         "an emptied bus stays empty",
         "svckit/events/relay.py",
         "            lacks_s = epoch.lacks_s\n",
         "            pass\n",
     ),
-    _mistake(
+    mistake(
         "the newest is published first",
         "svckit/mongo/outbox.py",
         '{"is_published": False}, sort={"is_published": 1, "seq": 1}, limit=limit',
         '{"is_published": False}, sort={"is_published": 1, "seq": -1}, limit=limit',
     ),
-    _mistake(
+    mistake(
         "by the clock of who writes",
         "svckit/mongo/outbox.py",
         '"seq": _FROM_THE_SERVER,',
         '"seq": Timestamp(int(now.timestamp()), record.event_id.int % 1000),',
     ),
-    _mistake(
+    mistake(
         "acknowledged before it is handled",
         "svckit/events/delivery.py",
         "            await self._settle(partition, deliveries)\n"
@@ -97,82 +102,82 @@ MISTAKES = (
         "            self._finish(partition, deliveries)\n"
         "            await self._settle(partition, deliveries)\n",
     ),
-    _mistake(
+    mistake(
         "a lane is not handled in order",
         "svckit/events/delivery.py",
         'self._line_up(partition, "" if self._is_batch else event.lane, delivery)',
         'self._line_up(partition, "" if self._is_batch else str(event.event_id), delivery)',
     ),
-    _mistake(
+    mistake(
         "acknowledged before it is on the disk",
         "svckit/mongo/client.py",
         'w="majority"',
         "w=1",
     ),
-    _mistake(
+    mistake(
         "the purge forgets likes",
         "content_svc/maintenance.py",
         "comments + await self._likes.purge_post(post_id, self._limits.batch)",
         "comments",
     ),
-    _mistake(
+    mistake(
         "the purge forgets comments",
         "content_svc/maintenance.py",
         "comments = await self._comments.purge_post(post_id, self._limits.batch)",
         "comments = 0",
     ),
-    _mistake(
+    mistake(
         "the purge forgets shares",
         "content_svc/maintenance.py",
         "shares = await self._post_store.shares_of(post_id, self._limits.batch)",
         "shares: list[Post] = []",
     ),
-    _mistake(
+    mistake(
         "the purge forgets the comments of who has left",
         "content_svc/maintenance.py",
         "comments = await self._comments.made_by(user_id, self._limits.batch)",
         "comments: list[Comment] = []",
     ),
-    _mistake(
+    mistake(
         "the purge of who has left tells nothing of likes",
         "content_svc/maintenance.py",
         "                change.emit(events.post_unliked(like, self._clock_ms()))\n",
         "                pass\n",
     ),
-    _mistake(
+    mistake(
         "deleted, but not to be purged",
         "content_svc/posts.py",
         "await self._purges.add(change, Purge(PurgeKind.POST, post.post_id, now_ms))",
         "pass",
     ),
     Mistake("the purge looks once only", (_PURGED_AT_ONCE,)),
-    _mistake(
+    mistake(
         "likes do not look whether the post lives, the purge looks once only",
         "content_svc/likes.py",
         _LIVENESS,
         "",
         _PURGED_AT_ONCE,
     ),
-    _mistake(
+    mistake(
         "an edit is not forgotten by the cache",
         "content_svc/posts.py",
         "        post = await self._changes.run(write)\n        self._cache.forget(post_id)\n",
         "        post = await self._changes.run(write)\n",
     ),
-    _mistake(
+    mistake(
         "a deletion is not forgotten by the cache",
         "content_svc/posts.py",
         "        delete_time_ms = await self._changes.run(write)\n"
         "        self._cache.forget(post_id)\n",
         "        delete_time_ms = await self._changes.run(write)\n",
     ),
-    _mistake(
+    mistake(
         "the cache remembers what was read before the change",
         "content_svc/cache.py",
         "if forgotten == self._forgotten:",
         "if True:",
     ),
-    _mistake(
+    mistake(
         "an edit writes over a deleted post",
         "content_svc/posts.py",
         "            if not isinstance(before, Post):\n"
@@ -181,25 +186,25 @@ MISTAKES = (
         "            before = before if isinstance(before, Post) else current\n"
         "            draft = merge(before)",
     ),
-    _mistake(
+    mistake(
         "an edit starts from what was read before",
         "content_svc/posts.py",
         "            draft = merge(before)\n",
         "            before = current\n            draft = merge(before)\n",
     ),
-    _mistake(
+    mistake(
         "tags stay as they were before an edit",
         "content_svc/posts.py",
         "                tags=all_tags(draft.given_tags, draft.content),\n",
         "                tags=before.tags,\n",
     ),
-    _mistake(
+    mistake(
         "words stay as they were before an edit",
         "content_svc/store.py",
         '        fields = _fields(post)\n        gone = {name: ""',
         '        fields = _fields(post)\n        del fields["words"]\n        gone = {name: ""',
     ),
-    _mistake(
+    mistake(
         "shares of deleted posts shown",
         "content_svc/posts.py",
         "            post for post in posts if post.shared_post_id is None"
@@ -208,43 +213,43 @@ MISTAKES = (
         "            post for post in posts if post.shared_post_id is None or targets\n"
         "        ]\n\n\ndef",
     ),
-    _mistake(
+    mistake(
         "anybody likes across a block",
         "content_svc/likes.py",
         "        await self._posts.require_reachable(user_id, post.author_id)\n",
         "",
     ),
-    _mistake(
+    mistake(
         "anybody shares across a block",
         "content_svc/posts.py",
         "        await self.require_reachable(author_id, shared.author_id)\n",
         "",
     ),
-    _mistake(
+    mistake(
         "shares of who is hidden are shown",
         "content_svc/posts.py",
         "[post for post in seen if post.shared_author_id not in hidden]",
         "[post for post in seen]",
     ),
-    _mistake(
+    mistake(
         "comments of who is hidden are shown",
         "content_svc/comments.py",
         "return [each for each in comments if each.author_id not in hidden]",
         "return comments",
     ),
-    _mistake(
+    mistake(
         "a short page is the last one",
         "content_svc/paging.py",
         "    return page, place\n",
         "    return page, place if len(page) == limit else None\n",
     ),
-    _mistake(
+    mistake(
         "a page begins with the last of the one before",
         "content_svc/store.py",
         '{**query, "place": {"$lt": packed(before)}}',
         '{**query, "place": {"$lte": packed(before)}}',
     ),
-    _mistake(
+    mistake(
         "places are compared from the wrong end",
         "content_svc/store.py",
         'time_ms.to_bytes(_TIME_BYTES, "big")',
@@ -255,61 +260,61 @@ MISTAKES = (
             'int.from_bytes(place[:_TIME_BYTES], "little")',
         ),
     ),
-    _mistake(
+    mistake(
         "who asks for references gets no second look",
         "content_svc/posts.py",
         "if len(references) < wanted or len(found) == limit:",
         "if True:",
     ),
-    _mistake(
+    mistake(
         "the digest leaves out the location",
         "content_svc/model.py",
         '"location": post.location and asdict(post.location),',
         "",
     ),
-    _mistake(
+    mistake(
         "the same id gives the post of somebody else",
         "content_svc/store.py",
         '{"_id": post.post_id, "author_id": post.author_id, "digest": post_digest(post)}',
         '{"_id": post.post_id, "digest": post_digest(post)}',
     ),
-    _mistake(
+    mistake(
         "the same comment again is an error",
         "content_svc/comments.py",
         "first = await self._store.first_of(comment)",
         "first = None",
     ),
-    _mistake(
+    mistake(
         "a second like is told",
         "content_svc/likes.py",
         "if await self._store.add(change, like):",
         "if await self._store.add(change, like) or True:",
     ),
-    _mistake(
+    mistake(
         "a deletion again has another time",
         "content_svc/posts.py",
         "                return post.delete_time_ms",
         "                return now_ms",
     ),
-    _mistake(
+    mistake(
         "anybody deletes comments",
         "content_svc/comments.py",
         "            if not may_delete:\n",
         "            if False:\n",
     ),
-    _mistake(
+    mistake(
         "an edit is told as it was before",
         "content_svc/posts.py",
         "events.post_updated(before, after, self._media_base_url)",
         "events.post_updated(after, before, self._media_base_url)",
     ),
-    _mistake(
+    mistake(
         "likes are in the lane of the author",
         "content_svc/events.py",
         '_record(like.user_id, like.post_id, "PostLiked"',
         '_record(like.post_author_id, like.post_id, "PostLiked"',
     ),
-    _mistake(
+    mistake(
         "nobody tells that a person was named in a comment",
         "content_svc/events.py",
         "        done.record(pb.ACTIVITY_VERB_COMMENT, comment.post_author_id),\n"
@@ -320,19 +325,15 @@ MISTAKES = (
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.oracle.posts.mistakes")
-    parser.add_argument("names", nargs="*", help="words that are in their names; none = all")
-    parser.add_argument("--seconds", type=int, default=SECONDS, help="for each, at most")
-    arguments = parser.parse_args()
-    names = arguments.names or [""]
-    mistakes = [each for each in MISTAKES if any(name in each.name for name in names)]
-    for edit in (edit for mistake in mistakes for edit in mistake.edits):
-        assert edit.right in (ROOT / edit.file).read_text("utf-8"), f"out of date: {edit}"
-    missed = [each for each in mistakes if not _is_caught(each, arguments.seconds)]
-    sys.exit(bool(missed))
+    arguments = parser_of("tests.oracle.posts.mistakes", SECONDS).parse_args()
+    mistakes = chosen(MISTAKES, arguments)
+    tally = Tally(mistakes)
+    for each in mistakes:
+        _look_for(each, arguments.seconds, tally)
+    sys.exit(tally.end())
 
 
-def _is_caught(mistake: Mistake, seconds: int) -> bool:
+def _look_for(mistake: Mistake, seconds: float, tally: Tally) -> None:
     test = str(ROOT / "tests/oracle/posts/test_posts.py")
     options = ("-q", "--tb=short", "--show-capture=no", "-p", "no:cacheprovider")
     with made(mistake) as folder:
@@ -352,11 +353,9 @@ def _is_caught(mistake: Mistake, seconds: int) -> bool:
     if done.returncode and not after:
         raise RuntimeError(f"{mistake.name}: {done.stdout[-ERRORS_SHOWN:]}")
     found = [line[1:].strip() for line in done.stdout.splitlines() if line.startswith("E  ")]
-    told = f"caught {mistake.name:60} {after[1]:>3} s" if after else f"MISSED {mistake.name:60}"
     reason = next((line for line in found if "Difference" in line or "Error" in line), found[:1])
-    sys.stdout.write(f"{told} {str(reason)[:100]}\n")
-    sys.stdout.flush()
-    return after is not None
+    details = f"{after[1]:>3} s {str(reason)[:100]}" if after else ""
+    tally.note(mistake, details, is_caught=after is not None)
 
 
 if __name__ == "__main__":

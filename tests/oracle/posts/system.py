@@ -5,9 +5,10 @@ Relays and readers are killed as processes are: nothing that they do on the way 
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID
@@ -24,9 +25,9 @@ from svckit.events.outbox import OutboxSource
 from svckit.events.redis.consumer import RedisConsumer
 from svckit.events.relay import Relay, RelaySettings
 from svckit.events.settings import BusSettings
-from svckit.mongo.outbox import MongoOutbox
 from svckit.settings import Secret
-from tests.oracle.shared.workers import ASK_AGAIN_S, HASTY, HASTY_STREAMS
+from tests.oracle.shared.processes import Process, SteppedBus, SteppedOutbox
+from tests.oracle.shared.workers import HASTY, HASTY_STREAMS
 from tests.polling import until
 from tests.stacks.content_stack import PATIENT, ContentStack, open_content_stack
 from tests.stacks.feed_stack import AgeClock
@@ -89,30 +90,6 @@ class Leavers(Handler):
         self.ids.add(decoded(event).user_deleted.user_id)
 
 
-class Process:
-    """Some work, and the calls by which it would say good-bye."""
-
-    def __init__(self, work: Coroutine[None, None, None], leaves: object, *by: str) -> None:
-        self._leaves = leaves
-        self._by = by
-        self._task = asyncio.create_task(work)
-
-    async def kill(self) -> None:
-        for name in self._by:
-            setattr(self._leaves, name, _get_nowhere)
-        await self.stop()
-
-    async def stop(self) -> None:
-        """In good order. What fails at this very moment can swallow the first wish."""
-        while not self._task.done():
-            self._task.cancel()
-            await asyncio.wait([self._task], timeout=ASK_AGAIN_S)
-
-
-async def _get_nowhere(*_: object) -> None:
-    raise ConnectionError("killed")
-
-
 @dataclass
 class System:
     contents: ContentStack
@@ -157,15 +134,19 @@ class System:
             self.running[which].append(self._process(which))
 
     def _process(self, which: str) -> Process:
+        process = Process()
         if which == "relays":
-            outbox = MongoOutbox(self.contents.app.mongo)
-            return Process(_relay(outbox, self.bus), outbox, "release_lease")
-        if which == "readers":
-            consumer = RedisConsumer(self.bus, READERS_GROUP, self.arrivals, HASTY, HASTY_STREAMS)
+            outbox = SteppedOutbox(self.contents.app.mongo, process.step)
+            process.begin(_relay(outbox, self.bus))
+        elif which == "readers":
+            process.begin(self._consumer(READERS_GROUP, self.arrivals, process).run())
         else:
-            consumer = RedisConsumer(self.bus, GROUP, self.leavers, HASTY, HASTY_STREAMS)
-        leaves = ("acknowledge", "release", "leave")
-        return Process(consumer.run(), consumer._member.bus, *leaves)
+            process.begin(self._consumer(GROUP, self.leavers, process).run())
+        return process
+
+    def _consumer(self, group: str, handler: Handler, process: Process) -> RedisConsumer:
+        make_bus = partial(SteppedBus, step=process.step)
+        return RedisConsumer(self.bus, group, handler, HASTY, HASTY_STREAMS, make_bus=make_bus)
 
     def start_missing(self) -> None:
         for which, processes in self.running.items():

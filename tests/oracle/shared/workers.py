@@ -15,8 +15,6 @@ from functools import partial
 from types import TracebackType
 from typing import Self
 
-from redis.exceptions import ConnectionError as RedisConnectionError
-
 from feed_svc.app import App, Limits, open_app
 from feed_svc.consumer import GROUP
 from feed_svc.engine_store import Command
@@ -27,9 +25,9 @@ from svckit.events.delivery import ConsumerSettings, DeliverySettings
 from svckit.events.redis.consumer import RedisConsumer, StreamSettings
 from svckit.events.settings import BusSettings
 from svckit.rpc.client import ServiceChannel
+from tests.oracle.shared.processes import Process, SteppedBus
 
 WORKERS_MAX = 3
-ASK_AGAIN_S = 0.2
 SLOW_SHARE = 0.25
 SLOW_S_MAX = 0.3
 # Leases end soon, and what fails is tried again soon: a run has little time.
@@ -99,15 +97,10 @@ class Gate:
     def clock(self) -> float:
         return time.monotonic() if self.stopped_at_s is None else self.stopped_at_s
 
-    def guard(self, bus: object, *names: str) -> None:
-        """All calls of these methods go through here."""
-        for name in names:
-            _before(bus, name, self._pass_other)
-
     async def pass_commands(self, commands: Sequence[Command]) -> None:
         await self._pass(counts=not self.function or _calls(self.function, commands))
 
-    async def _pass_other(self, *_: object) -> None:
+    async def pass_other(self) -> None:
         await self._pass(counts=not self.function)
 
     async def _pass(self, *, counts: bool) -> None:
@@ -139,28 +132,20 @@ class SteppedRedis(FeedRedis):
         return await super().run(commands, timeout_s)
 
 
-def _before(target: object, name: str, step: Callable[..., Awaitable[None]]) -> None:
-    """Each call of the method waits for this step first."""
-    method: Callable[..., Awaitable[object]] = getattr(target, name)
-
-    async def call(*arguments: object) -> object:
-        await step(*arguments)
-        return await method(*arguments)
-
-    setattr(target, name, call)
-
-
-class Worker:
+class Worker(Process):
     """One process of the role `fanout`."""
 
     def __init__(self, app: App, bus: BusSettings, gate: Gate) -> None:
+        super().__init__()
         self._gate = gate
-        self._consumer = RedisConsumer(
-            bus, GROUP, app.events, HASTY, HASTY_STREAMS, self._gate.clock
-        )
-        self._bus = self._consumer._member.bus
-        self._gate.guard(self._bus, "hold", "acknowledge", "release", "set_aside")
-        self._task = asyncio.create_task(self._consumer.run())
+        make_bus = partial(SteppedBus, step=self.step)
+        consumer = RedisConsumer(bus, GROUP, app.events, HASTY, HASTY_STREAMS, gate.clock, make_bus)
+        self.begin(consumer.run())
+
+    async def step(self, call: str) -> None:
+        await super().step(call)
+        if call != "leave":
+            await self._gate.pass_other()
 
     @property
     def is_frozen(self) -> bool:
@@ -172,22 +157,6 @@ class Worker:
 
     def thaw(self) -> None:
         self._gate.open()
-
-    async def kill(self) -> None:
-        """At once: nothing is acknowledged, and its leases stay until they end."""
-        for name in ("acknowledge", "release", "leave"):
-            setattr(self._bus, name, _unreachable)
-        await self.stop()
-
-    async def stop(self) -> None:
-        """In good order. A session that fails at this very moment can swallow the first wish."""
-        while not self._task.done():
-            self._task.cancel()
-            await asyncio.wait([self._task], timeout=ASK_AGAIN_S)
-
-
-async def _unreachable(*_: object) -> None:
-    raise RedisConnectionError("killed")
 
 
 class Workers:
