@@ -13,7 +13,10 @@ import tarfile
 import tempfile
 from pathlib import Path
 
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
+
 from protos.compile import ProtosInvalidError, compile_descriptors
+from protos.promises import broken_promises
 
 PROTO_ROOT = Path(__file__).resolve().parent
 ROOT = PROTO_ROOT.parent
@@ -44,7 +47,16 @@ def check_contract(scratch: Path) -> str:
         otherwise=f"this breaks whoever uses the contract of commit {commit[:12]}. Add, do not "
         "change; mark as `deprecated` what is no longer wanted.",
     )
+    broken = broken_promises(_read(image), _read(promised))
+    if broken:
+        raise CheckFailedError(
+            "\n  ".join(["this breaks who calls the contract of " + commit[:12] + ":", *broken])
+        )
     return f"in order, and compatible with commit {commit[:12]}."
+
+
+def _read(image: Path) -> FileDescriptorSet:
+    return FileDescriptorSet.FromString(image.read_bytes())
 
 
 def _buf(*arguments: str, otherwise: str) -> None:
