@@ -85,6 +85,7 @@ async def open_app(
     age_clock_s: Clock = time.monotonic,
     mongo_type: type[Mongo] = Mongo,
     unit_of_work: type[Changes] = Changes,
+    post_store_type: type[PostStore] = PostStore,
 ) -> AsyncGenerator[App]:
     """Waits for the database, brings its schema up to date and wires the use cases.
 
@@ -97,7 +98,7 @@ async def open_app(
         # Where it does not run (role `api`), an event waits for the next look of the one that does.
         relay = Relay(MongoOutbox(mongo), publisher)
         changes = unit_of_work(mongo, relay.nudge)
-        post_store, comment_store = PostStore(mongo, limits.store), CommentStore(mongo)
+        post_store, comment_store = post_store_type(mongo, limits.store), CommentStore(mongo)
         like_store, purges = LikeStore(mongo), PurgeStore(mongo)
         people = People(user_svc, age_clock_s, limits.people)
         posts = Posts(

@@ -26,6 +26,7 @@ from newsfeed.user.v1 import user_service_pb2 as user_pb
 from content_svc.app import App, Limits, duties, open_app
 from content_svc.clients import PeopleLimits
 from content_svc.settings import Settings
+from content_svc.store import PostStore
 from svckit.auth.keys import SigningKeys
 from svckit.auth.revocations import Revocations
 from svckit.auth.tokens import ServiceTokenSource
@@ -223,6 +224,7 @@ async def open_content_stack(
     limits: Limits | None = None,
     age_clock_s: Callable[[], float] = time.monotonic,
     unit_of_work: type[Changes] = Changes,
+    post_store_type: type[PostStore] = PostStore,
 ) -> AsyncIterator[ContentStack]:
     """On a database of its own; `folder` is the one in which the keys of `people` are."""
     own_keys_file = folder / f"{SERVICE}.json"
@@ -252,6 +254,7 @@ async def open_content_stack(
             age_clock_s,
             TroubledMongo,
             unit_of_work,
+            post_store_type,
         ) as app,
         duties(app, settings, "api").served(settings.server, 0) as server,
         grpc.aio.insecure_channel(address := f"127.0.0.1:{server.port}") as channel,

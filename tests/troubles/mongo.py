@@ -14,12 +14,12 @@ async def nothing() -> None:
 
 
 class TroubledMongo(Mongo):
-    """`before_change` is done before each transaction, `after_call` after each call."""
+    """`before_change` is done before each transaction, `after_step` after each of its calls."""
 
     def __init__(self, *made_of: Any) -> None:
         super().__init__(*made_of)
         self.before_change: Step = nothing
-        self.after_call: Step = nothing
+        self.after_step: Step = nothing
 
     async def run(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
         await self.before_change()
@@ -27,5 +27,6 @@ class TroubledMongo(Mongo):
 
     async def do(self, call: Callable[..., Awaitable[T]], *args: object, **options: object) -> T:
         answer = await super().do(call, *args, **options)
-        await self.after_call()
+        if isinstance(getattr(call, "__self__", None), Transaction):
+            await self.after_step()
         return answer

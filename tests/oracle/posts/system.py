@@ -5,7 +5,7 @@ Relays and readers are killed as processes are: nothing that they do on the way 
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,6 +17,8 @@ from newsfeed.events.v1 import events_pb2
 from redis.asyncio import Redis
 
 from content_svc.consumer import GROUP, PeopleEvents
+from content_svc.model import Post, PostId
+from content_svc.store import PostStore, StoreLimits
 from svckit.errors import DomainError, Unavailable
 from svckit.events.bus import BusEvent, Fence, Handler
 from svckit.events.engine import open_publisher
@@ -25,6 +27,7 @@ from svckit.events.outbox import OutboxSource
 from svckit.events.redis.consumer import RedisConsumer
 from svckit.events.relay import Relay, RelaySettings
 from svckit.events.settings import BusSettings
+from svckit.mongo.client import Mongo
 from svckit.settings import Secret
 from tests.oracle.shared.processes import Process, SteppedBus, SteppedOutbox
 from tests.oracle.shared.workers import HASTY, HASTY_STREAMS
@@ -165,14 +168,28 @@ class System:
                 await process.stop()
 
 
-def _dawdler(dice: random.Random) -> Callable[[], Awaitable[None]]:
+class Dawdler:
     """Some calls take long to come back, so that others overtake them."""
 
-    async def dawdle() -> None:
-        if dice.random() < SLOW_SHARE:
-            await asyncio.sleep(dice.uniform(0, SLOW_S_MAX))
+    def __init__(self) -> None:
+        self._dice = random.Random(1)
 
-    return dawdle
+    async def dawdle(self) -> None:
+        if self._dice.random() < SLOW_SHARE:
+            await asyncio.sleep(self._dice.uniform(0, SLOW_S_MAX))
+
+
+class SlowPosts(PostStore):
+    """Each reader of a post may be late on its own, also when several were answered together."""
+
+    def __init__(self, mongo: Mongo, limits: StoreLimits) -> None:
+        super().__init__(mongo, limits)
+        self._dawdler = Dawdler()
+
+    async def post(self, post_id: PostId) -> Post | None:
+        post = await super().post(post_id)
+        await self._dawdler.dawdle()
+        return post
 
 
 async def _relay(outbox: OutboxSource[Any], bus: BusSettings) -> None:
@@ -191,9 +208,16 @@ async def open_system(postgres_dsn: str, bus_url: str, folder: Path) -> AsyncIte
         mongod = await enter(own_mongod(folder))
         people = await enter(open_user_stack(postgres_dsn, keys))
         contents = await enter(
-            open_content_stack(mongod.url, people, keys, limits=PATIENT, age_clock_s=age_clock)
+            open_content_stack(
+                mongod.url,
+                people,
+                keys,
+                limits=PATIENT,
+                age_clock_s=age_clock,
+                post_store_type=SlowPosts,
+            )
         )
-        contents.mongo.after_call = _dawdler(random.Random(1))
+        contents.mongo.after_step = Dawdler().dawdle
         await enter(in_background(_relay(people.app.relay._outbox, bus)))
         system = System(
             contents=contents,
