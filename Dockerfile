@@ -6,7 +6,8 @@ ENV UV_PROJECT_ENVIRONMENT=/opt/newsfeed UV_PYTHON_DOWNLOADS=never UV_COMPILE_BY
 RUN pip install --no-cache-dir --root-user-action=ignore uv==0.13.8
 WORKDIR /src
 COPY pyproject.toml uv.lock ./
-RUN uv sync --frozen --no-default-groups --no-install-project
+COPY protos/pyproject.toml protos/
+RUN uv sync --frozen --no-default-groups --no-install-workspace
 COPY README.md LICENSE ./
 COPY protos protos
 COPY svckit svckit

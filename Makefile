@@ -13,7 +13,7 @@ help: ## this list
 
 setup: .venv/.complete ## make .venv (Python 3.11+ and pip are enough)
 
-.venv/.complete: pyproject.toml uv.lock devstack/setup.sh $(contract)
+.venv/.complete: pyproject.toml protos/pyproject.toml uv.lock devstack/setup.sh $(contract)
 	@sh devstack/setup.sh
 	@touch $@
 
