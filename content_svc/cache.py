@@ -54,7 +54,7 @@ class PostCache:
         self._forgotten = 0
 
     async def get(self, post_ids: Iterable[UUID]) -> dict[UUID, CachedPost]:
-        """Those that are there, by their ids."""
+        """The posts that are there, by their ids."""
         now_s = self._clock_s()
         found: dict[UUID, CachedPost] = {}
         missing: dict[UUID, None] = {}

@@ -1,4 +1,4 @@
-"""What content_svc asks user_svc: who may see whom, and who is behind an @name.
+"""Questions to user_svc: may one person see another, and whose is an @name?
 
 Writes need an answer. Lists ask for each page, so that a block acts at once; when no answer comes
 soon, those who were hidden from the viewer at their last page serve, for an hour at most. They are
@@ -36,7 +36,7 @@ class PeopleLimits:
 
 @dataclass(frozen=True, slots=True)
 class Relation:
-    """What another person is to a viewer."""
+    """Another person, as far as a viewer is concerned."""
 
     exists: bool
     is_blocked: bool  # by either of the two
@@ -79,7 +79,7 @@ class People:
         return relations
 
     async def mentioned(self, names: Sequence[str]) -> tuple[Mention, ...]:
-        """Those of the names that are somebody's, in their order."""
+        """The names that are somebody's, in their order."""
         if not names:
             return ()
         async with self._patience.limit(self._limits.answer_timeout_s):
@@ -103,7 +103,7 @@ class People:
         return relations
 
     def known_hidden(self, viewer_id: UserId) -> frozenset[UUID] | None:
-        """Who was hidden when the viewer was last heard of; None = that is too long ago."""
+        """The people hidden at the last answer about the viewer; None = that is too long ago."""
         hidden = self._known.get(viewer_id)
         return None if hidden is None else frozenset(unpack_ids(hidden, "user_ids"))
 
@@ -127,7 +127,7 @@ class People:
 
 
 class Viewer:
-    """Who reads a page of a list. Once no answer came, no other is waited for."""
+    """The reader of one page of a list. After a call without an answer the others do not wait."""
 
     def __init__(self, people: People, viewer_id: UserId) -> None:
         self._people = people
@@ -147,6 +147,6 @@ class Viewer:
         return {each: Relation(exists=True, is_blocked=each in hidden) for each in other_ids}
 
     async def hidden(self, other_ids: Collection[UUID]) -> set[UUID]:
-        """Whose things are not shown: across a block, and of who is gone."""
+        """The people of whom nothing is shown: those across a block, and those who are gone."""
         relations = await self.relations(other_ids)
         return {each for each, it in relations.items() if it.is_blocked or not it.exists}

@@ -1,4 +1,4 @@
-"""What content_svc does about events of others: when a person is deleted, so is what they made."""
+"""Events of others, handled: when a person is deleted, so are their posts, comments and likes."""
 
 from collections.abc import Callable
 from uuid import UUID

@@ -41,7 +41,7 @@ class Creations:
         await self._together.do(_NewPost(post, events))
 
     async def _insert_all(self, new: Sequence[_NewPost]) -> Sequence[BaseException | None]:
-        """What went wrong with each. One bad post does no harm to the others."""
+        """The error of each, or None. One bad post does no harm to the others."""
         if len(new) > 1:
             try:
                 await self._insert(new)

@@ -37,7 +37,7 @@ def merger_of(
     request: pb.UpdatePostRequest,
     paths_are_served: bool,  # noqa: FBT001
 ) -> Callable[[Post], Draft]:
-    """What the request makes of a post: the fields it means are new, the others stay."""
+    """The request as a change of a post: the fields that it means are new, the others stay."""
     meant = _meant_paths(fields, request)
     sent = draft_of(fields, request.content, request.metadata, paths_are_served)
 

@@ -1,4 +1,4 @@
-"""What other services learn of posts: one function a change, each event with its lane.
+"""Events about posts, for other services: one function a change, each event with its lane.
 
 What decides who sees a post is in its author's lane; what somebody does with another's post, and
 every activity, in the lane of who did it. An activity is written with its event.
@@ -175,7 +175,7 @@ def _mentions(mentions: Iterable[Mention]) -> list[content_pb.Mention]:
 
 
 class _Activity(NamedTuple):
-    """What somebody did, about which post and comment."""
+    """A deed of a person, about a post and perhaps a comment."""
 
     actor_id: UserId
     post_id: PostId

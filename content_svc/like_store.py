@@ -33,7 +33,7 @@ class LikeStore:
         return await change.transaction.collection(LIKES).insert_if_absent(document)
 
     async def remove(self, change: Change, post_id: PostId, user_id: UserId) -> Like | None:
-        """What was removed; None = there was none."""
+        """The like that was removed; None = there was none."""
         likes = change.transaction.collection(LIKES)
         document = await likes.find_and_delete({"_id": _like_id(post_id, user_id)})
         return _to_like(document) if document else None

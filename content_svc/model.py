@@ -93,7 +93,7 @@ class Post:
 
 @dataclass(frozen=True, slots=True)
 class DeletedPost:
-    """What is left of a post: its id is never given again."""
+    """A post after its deletion: its id is never given again."""
 
     post_id: PostId
     author_id: UserId
@@ -149,7 +149,7 @@ class PurgeKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Purge:
-    """What hangs on a deleted post, or was made by a deleted person, is to be removed.
+    """The removal of all that hangs on a deleted post, or was made by a deleted person.
 
     A transaction under way at the deletion may still add something: look again after it can only
     be over.

@@ -40,5 +40,5 @@ async def filled_page(
 
 
 def page_of(found: list[T], limit: int, place_of: Callable[[T], Place]) -> Page[T]:
-    """What a range of an index gave: fewer than asked for means that there are no more."""
+    """A page from a range of an index: fewer than asked for means that there are no more."""
     return found, place_of(found[-1]) if len(found) == limit else None

@@ -43,7 +43,7 @@ FetchPosts = Callable[[Place, int], Awaitable[Page[Post]]]
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """What a client sent for a post, checked field by field."""
+    """The fields that a client sent for a post, each checked."""
 
     content: str
     given_tags: tuple[str, ...]
@@ -119,7 +119,7 @@ class Posts:
         return post
 
     async def _shareable(self, author_id: UserId, post_id: PostId) -> UserId:
-        """Whose post it is; raises when it is not there, or not for sharing by this person."""
+        """The post's author; raises when it is not there, or not for sharing by this person."""
         shared = await self.get(post_id)
         if shared.shared_post_id is not None:
             raise ShareNotAllowed(post_id=str(post_id), cause="share")
@@ -144,7 +144,7 @@ class Posts:
         return post
 
     async def get_many(self, post_ids: Sequence[UUID]) -> list[CachedPost]:
-        """Those that are there, through the cache: as they were at most its age ago."""
+        """The posts that are there, through the cache: as they were at most its age ago."""
         posts = (await self._cache.get(post_ids)).values()
         targets = [post.shared_post_id for post in posts if post.shared_post_id is not None]
         live = await self._cache.get(targets)

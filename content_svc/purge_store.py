@@ -1,4 +1,4 @@
-"""What is still to be removed after a post or a person was deleted, in MongoDB.
+"""Removals that are due after a post or a person was deleted, in MongoDB.
 
 A purge is written with the deletion and goes when its work is done, so that who is cut off leaves
 the rest to the next one.

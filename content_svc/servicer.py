@@ -26,7 +26,7 @@ from svckit.validation import Fields, normal_text
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """What a request for a page asks for, and how to give it the next one."""
+    """A request for a page, read; and how to give it the next one."""
 
     tokens: PageTokens
     scope: Sequence[str]

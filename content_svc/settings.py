@@ -1,4 +1,4 @@
-"""What content_svc reads from the environment."""
+"""The settings of content_svc, from the environment."""
 
 from dataclasses import dataclass
 from pathlib import Path

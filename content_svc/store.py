@@ -110,7 +110,7 @@ class PostStore:
         return {post.post_id: post for post in await self.posts(post_ids)}
 
     async def live_ids(self, post_ids: Iterable[UUID]) -> set[UUID]:
-        """Those that are not deleted: what is shared may be gone before its shares are."""
+        """The ids of live posts: a post may be gone before its shares are."""
         query = {"_id": {"$in": list(post_ids)}, **_LIVE}
         return {document["_id"] for document in await self._posts.find(query, fields={"_id": 1})}
 
@@ -243,7 +243,7 @@ def _place_of(document: Document) -> bytes:
 
 
 def _fields(post: Post) -> Document:
-    """What can change; None = the document does not have it, nor do the indexes."""
+    """The fields that can change; None = neither the document nor an index has it."""
     return {
         "content": post.content,
         "words": list(words_in(post.content)) or None,

@@ -1,4 +1,4 @@
-"""What is read from a text: #tags, @names and the words that a search finds it by.
+"""Parts of a text: #tags, @names and the words that a search finds it by.
 
 Letters are those of any script, with the marks that belong to them. What goes beyond a bound is
 plain text, no error.

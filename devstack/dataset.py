@@ -44,7 +44,7 @@ FULL = Size(people=100_001, follows=2_000_000, blocks=20_000, mutes=20_000, sess
 
 
 class World:
-    """Who there is. `hub` is followed by all others."""
+    """The people of the world. `hub` is followed by all others."""
 
     def __init__(self, size: Size) -> None:
         self.size = size

@@ -1,8 +1,8 @@
-"""What devstack tells the user when it can't go on."""
+"""The errors with which devstack gives up."""
 
 
 class StackError(Exception):
-    """What is wrong in one sentence, and what to do about it; never shown with a traceback."""
+    """A problem in one sentence, and its remedy; never shown with a traceback."""
 
     def __init__(self, problem: str, remedy: str) -> None:
         super().__init__(f"{problem}\n{remedy}")

@@ -78,7 +78,7 @@ def as_server(program: Program, environment: Mapping[str, str], log: Path) -> Se
 def environment_of(
     program: Program, programs: Sequence[Program], store_urls: Mapping[str, str], keys: Path
 ) -> dict[str, str]:
-    """What a program is told: of all others that serve gRPC, whichever starts first.
+    """The environment of a program: it is told of all others that serve gRPC.
 
     One signs people's tokens; the others sign their own, to call services.
     """

@@ -114,7 +114,7 @@ async def wait_until_ready(server: Server, process: psutil.Process) -> None:
 
 
 def failure(server: Server, problem: str) -> StackError:
-    """What is wrong with the server, and its last words."""
+    """The problem with the server, and its last words."""
     with server.log.open(errors="replace") as log:
         last_words = "".join(f"  | {line}" for line in deque(log, maxlen=LAST_WORDS_LINES))
     return StackError(f"{server.name} {problem}.", f"The end of {server.log}:\n{last_words}")

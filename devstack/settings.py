@@ -1,4 +1,4 @@
-"""What the user may choose: where the data lies, which stores are given, the programs' ports."""
+"""The user's choices: where the data lies, which stores are given, the programs' ports."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -87,7 +87,7 @@ class Stack:
         shutil.rmtree(self.state.data_dir)
 
     def environment(self, program: Program) -> dict[str, str]:
-        """What the program is told about its stores, keys and neighbours."""
+        """The program's environment: its stores, keys and neighbours."""
         urls = dict(self.given)
         for store in self._own_stores():
             if store.name not in self.state.processes:

@@ -1,4 +1,4 @@
-"""What a stack must remember between two commands: `stack.json` in its DATA_DIR.
+"""The memory of a stack between two commands: `stack.json` in its DATA_DIR.
 
 The file also marks the folder as made by devstack: only such a folder is ever deleted.
 """

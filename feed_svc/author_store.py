@@ -66,7 +66,7 @@ class AuthorStore:
         await self._redis.write(fence, [Call("set_tier", keys, [author_id, tier.value])])
 
     async def pulled(self) -> frozenset[UserId]:
-        """Those whose posts are not in windows, or not in all."""
+        """The authors whose posts are not in windows, or not in all."""
         (found,) = await self._redis.run([("HKEYS", TIERS)])
         return frozenset(map(UserId, cast("Collection[bytes]", found)))
 

@@ -1,4 +1,4 @@
-"""What feed_svc asks the other two: user_svc about people, content_svc about posts.
+"""Questions to the other two services: to user_svc about people, to content_svc about posts.
 
 Ids go in and come out as the 16 bytes they are at rest; text ends here. Every question is about
 many at once, but for those of the fan-out, which concern one author.
@@ -97,7 +97,7 @@ class People:
         }
 
     async def hidden_among(self, viewer_id: UserId, user_ids: Iterable[UserId]) -> set[UserId]:
-        """Those whom the viewer does not get to see: for viewers of whom `hidden` is truncated."""
+        """The people hidden from the viewer: for viewers whose `hidden` is truncated."""
         hidden: set[UserId] = set()
         for asked in _groups([*user_ids], self._limits.people_per_call_max):
             response = await self._graph.BatchGetRelationships(
@@ -130,7 +130,7 @@ class Contents:
         self._content = channel.stub(ContentServiceStub)
 
     async def posts(self, post_ids: Iterable[PostId]) -> dict[PostId, Post]:
-        """Those that are there, by their ids."""
+        """The posts that are there, by their ids."""
         requests = (
             content_pb.BatchGetPostsRequest(post_ids=b"".join(asked))
             for asked in _groups([*post_ids], self._limits.posts_per_call_max)
@@ -178,7 +178,7 @@ class Contents:
 
 
 def graph_of_copy(data: bytes) -> tuple[ViewerGraph, Hidden]:
-    """What `People.graph` gave to keep, and who was hidden from the viewer at that time."""
+    """The copy that `People.graph` gave to keep, read: the graph, and the hidden people then."""
     response = user_pb.GetViewerGraphResponse.FromString(data)
     hidden = response.blocked_ids + response.blocked_by_ids + response.muted_ids
     return _graph_of(response), Hidden(

@@ -107,7 +107,7 @@ class Graphs:
         return viewer, graph.followee_ids
 
     async def hidden_among(self, viewer: Viewer, user_ids: set[UserId]) -> frozenset[UserId]:
-        """Those of a few people who are hidden, also when there are more than could be told."""
+        """The hidden ones of a few people, also when there are more than could be told."""
         hidden_ids = viewer.hidden.user_ids
         others = user_ids - hidden_ids if viewer.hidden.truncated else None
         if not others:

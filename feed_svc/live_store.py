@@ -1,4 +1,4 @@
-"""Who watches their feed, and how fan-out tells them: by Redis, to all processes with streams.
+"""Watchers of feeds, and pokes to them: by Redis, from fan-out to all processes with streams.
 
 A poke is a place, and whose feeds have something new there: the viewers by their ids, or readers of
 a pulled author by the author's. Pokes are published, not kept: a process that is not subscribed at

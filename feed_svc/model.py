@@ -25,7 +25,7 @@ WINDOW_ENTRIES_MAX = 256  # the default; a setting
 
 
 class Lack(Enum):
-    """What a page had to do without. It is degraded if there is any of these."""
+    """A part that a page had to do without. A page with any of these is degraded."""
 
     WINDOWS = "the store of the windows does not answer"
     PRESENT_GRAPH = "user_svc does not answer: who is followed and who is hidden is from before"
@@ -113,7 +113,7 @@ class ViewerGraph:
 
 @dataclass(frozen=True, slots=True)
 class Hidden:
-    """Whose things a viewer does not get to see: blocked by either of the two, or muted."""
+    """The people whom a viewer does not get to see: blocked by either of the two, or muted."""
 
     user_ids: frozenset[UserId]
     truncated: bool

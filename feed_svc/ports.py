@@ -1,4 +1,4 @@
-"""What feeds need of parts that may be missing, or that others fill in."""
+"""Parts that feeds need and that may be missing, or that others fill in."""
 
 from collections.abc import Mapping, Sequence
 from typing import Protocol
@@ -7,7 +7,7 @@ from feed_svc.model import PostId, UserId
 
 
 class Engagement(Protocol):
-    """What people, and the viewer among them, have done with posts."""
+    """The deeds of people, and of the viewer among them, with posts."""
 
     async def of(self, viewer_id: UserId, post_ids: Sequence[PostId]) -> Mapping[PostId, bytes]:
         """Encoded: the fields `engagement` and `viewer` of a FeedItem, for each of the posts.

@@ -74,14 +74,14 @@ class ReadThrough(Generic[I, V]):
         self._forgot_at_s = -math.inf
 
     async def get(self, ids: Collection[I]) -> dict[I, V]:
-        """Those that exist; raises Unavailable when of some it can't be told."""
+        """The things that exist; raises Unavailable when of some it can't be told."""
         found, unknown = await self.get_known(ids)
         if unknown:
             raise Unavailable(dependency=self._owner.service)
         return found
 
     async def get_known(self, ids: Collection[I]) -> tuple[dict[I, V], Sequence[I]]:
-        """Those that exist, and those of which it can't be told, as their owner is away."""
+        """The things that exist, and the ids of which it can't be told, as their owner is away."""
         now_s = self._clock_s()
         too_old_s, ageing_s = now_s - self._age_s_max, now_s - self._age_s_max / 2
         entry_of = self._entries.get

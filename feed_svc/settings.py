@@ -1,4 +1,4 @@
-"""What feed_svc reads from the environment."""
+"""The settings of feed_svc, from the environment."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -103,7 +103,7 @@ def _callers_token() -> str | None:
 
 
 def _translate(service: str, error: grpc.aio.AioRpcError, _: str) -> CallFailed:
-    """What our own services say is told on; what gRPC says is told in our words."""
+    """The words of our own services are passed on, those of gRPC are put into ours."""
     status = rich_status(error)
     if not status.code:
         status = status_pb2.Status.FromString(to_rpc_status(_in_our_words(service, error)).details)

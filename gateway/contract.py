@@ -50,7 +50,7 @@ def _comments(file: FileDescriptorProto) -> Iterator[tuple[str, str]]:
 
 
 def _name_at(file: FileDescriptorProto, path: Sequence[int]) -> str:
-    """What a path of (field number, index) pairs leads to; empty if that has no name."""
+    """The name at the end of a path of (field number, index) pairs; empty = there is none."""
     element: Message = file
     names = []
     for number, index in zip(path[::2], path[1::2], strict=False):

@@ -28,7 +28,7 @@ Read = Callable[[object, str, "Violations"], object]
 
 
 class Violations:
-    """What is wrong with one request: the first of it, when there is very much."""
+    """The faults of one request: the first of them, when there are very many."""
 
     def __init__(self, violations_max: int) -> None:
         self._violations_max = violations_max

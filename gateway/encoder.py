@@ -86,7 +86,7 @@ class Encoders:
         return name
 
     def _statements(self, message: Descriptor, has: str) -> list[str]:
-        """What is always there in one dictionary, then the fields with presence, each if it is."""
+        """The fields without presence in one dictionary, then the others, each if it is set."""
         always = [
             f"{json.dumps(field.json_name)}: {self._value(field)}"
             for field in message.fields
@@ -115,7 +115,7 @@ class Encoders:
         return self._expression(field, value)
 
     def _expression(self, field: FieldDescriptor, value: str) -> str:
-        """What the value of the expression `value` is in JSON."""
+        """The expression for the JSON of the expression `value`."""
         if field.message_type is not None:
             return f"{self._function(field.message_type)}({value})"
         if field.enum_type is not None:

@@ -41,7 +41,7 @@ class Request:
 
 @dataclass(slots=True)
 class Notes:
-    """What is learned on the way, for log, metrics and headers of whatever the answer is."""
+    """Findings on the way, for log, metrics and headers of any answer."""
 
     route: str = "-"
     person_id: str | None = None

@@ -143,7 +143,7 @@ def _is_address(text: str) -> bool:
 
 @lru_cache(maxsize=10_000)
 def subject_of(address: str) -> str:
-    """What limits count by: an IPv4 address, or the /64 of IPv6 that one customer has."""
+    """The subject that limits count by: an IPv4 address, or the /64 that one customer has."""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:

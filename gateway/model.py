@@ -21,7 +21,7 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """What a limit leaves to a subject, after this request if the request was taken."""
+    """The rest that a limit leaves to a subject, after this request if that was taken."""
 
     limit: Limit
     recovery_s: float  # until nothing is taken any more

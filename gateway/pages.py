@@ -1,4 +1,4 @@
-"""What the gateway serves itself: its name, health and figures, and the documents of the API."""
+"""Pages of the gateway itself: its name, health and figures, and the documents of the API."""
 
 import json
 from collections.abc import Callable, Mapping

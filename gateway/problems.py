@@ -1,4 +1,4 @@
-"""What went wrong, as HTTP: a status of gRPC, a refusal of HTTP or a fault of ours → an answer.
+"""Errors as HTTP: a status of gRPC, a refusal of HTTP or a fault of ours → an answer.
 
 In the contract's shape: `{"error": {"code": 404, "status": "NOT_FOUND", "message": ..., "details":
 [...]}}`. Details come as their senders made them. Texts of drivers, of gRPC itself or of exceptions

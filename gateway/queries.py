@@ -127,7 +127,7 @@ class RequestDecoder:
 
 
 def query_parameters(route: Route) -> list[Parameter]:
-    """What the query of a route may have: all that is in neither its path nor its body."""
+    """The parameters that a query may have: all fields in neither the path nor the body."""
     if route.body == "*":
         return []
     return list(parameters(route.descriptor.input_type, {*route.path_fields, route.body}))

@@ -54,7 +54,7 @@ class Route:
 
 @dataclass(slots=True)
 class _Node:
-    """What may follow a path so far; and the routes, by method, of a path that ends here."""
+    """The ways on from a path so far; and the routes, by method, of a path that ends here."""
 
     literals: dict[bytes, "_Node"] = field(default_factory=dict)
     variables: dict[bytes, "_Node"] = field(default_factory=dict)  # by the `:verb` behind the value

@@ -133,7 +133,7 @@ class Schemas:
 
 
 def _required(fields: Sequence[FieldDescriptor]) -> dict[str, Json]:
-    """What an answer always has; JSON schema wants no list of nothing."""
+    """The fields that an answer always has; JSON schema wants no list of nothing."""
     always: list[Json] = [field.json_name for field in fields if not field.has_presence]
     return {"required": always} if always else {}
 

@@ -1,4 +1,4 @@
-"""What the gateway reads from the environment."""
+"""The settings of the gateway, from the environment."""
 
 import ipaddress
 from dataclasses import asdict, dataclass
@@ -75,7 +75,7 @@ class LimitSettings:
             raise SettingsError(problems)
 
     def limits(self) -> dict[str, Limit]:
-        """Those that are on, by name."""
+        """The limits that are on, by name."""
         found = {name: _limit(name, value) for name, value in self._values()}
         return {name: limit for name, limit in found.items() if limit is not None}
 

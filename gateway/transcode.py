@@ -50,7 +50,7 @@ class Times:
 
 @dataclass(frozen=True, slots=True)
 class _Compiled:
-    """What is known of a route before anybody calls it."""
+    """A route, made ready before anybody calls it."""
 
     decoder: RequestDecoder
     encode: Callable[[Message], bytes]
@@ -127,7 +127,7 @@ class Transcoder:
             raise Refused(408, "body", "the body did not arrive in time", [CLOSE]) from None
 
     async def _identify(self, route: Route, call: Call, notes: Notes) -> Unauthenticated | None:
-        """Who calls; or why they may not. On a PUBLIC rpc a bad token counts as none."""
+        """Finds the caller, or the reason to refuse. On a PUBLIC rpc a bad token counts as none."""
         refusal = None
         try:
             if call.token is None:

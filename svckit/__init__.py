@@ -1,1 +1,1 @@
-"""What every service needs and that knows no business word."""
+"""The kit that every service needs; it knows no business word."""

@@ -88,7 +88,7 @@ class Coalescer(_Rounds["list[tuple[asyncio.Future[Any], bool]]"], Generic[K, V]
         return self._ask((key,), is_one=True)
 
     async def get_all(self, keys: tuple[K, ...]) -> Mapping[K, V]:
-        """What is found for these keys; perhaps also for others that were asked for beside them."""
+        """The values of these keys, and perhaps of others that were asked for beside them."""
         found: Mapping[K, V] = await self._ask(keys, is_one=False)
         return found
 

@@ -150,7 +150,7 @@ def _text(bounds: Bounds) -> Look:
 
 
 def _pattern(bounds: Bounds) -> tuple[re.Pattern[str] | None, str]:
-    """What the whole text has to match, and that in words."""
+    """The pattern that the whole text has to match, and that in words."""
     if bounds.format == options_pb2.FORMAT_UUID:
         return CANONICAL_ID, "a UUID such as 01934f5e-7c1a-7d3b-9a52-0c6f4be1d2a7"
     return re.compile(bounds.pattern) if bounds.pattern else None, bounds.described

@@ -1,4 +1,4 @@
-"""What is known about the call that is being served, carried in a context variable.
+"""The call that is being served, carried in a context variable.
 
 The server sets it once a call; logs, outgoing calls and use cases read it. Work that no caller
 waits for (relays, folding, purges) runs without one.
@@ -32,7 +32,7 @@ current_call: ContextVar[Call | None] = ContextVar("current_call", default=None)
 
 
 def current_caller() -> Caller:
-    """Who calls. The access rule of every rpc that is not PUBLIC guarantees that there is one."""
+    """The caller. The access rule of every rpc that is not PUBLIC guarantees that there is one."""
     call = current_call.get()
     if call is None or call.caller is None:
         raise Unauthenticated

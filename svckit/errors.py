@@ -19,7 +19,7 @@ class FieldViolation:
 
 
 class DomainError(Exception):
-    """What went wrong in terms of the contract; `metadata` says with what."""
+    """An error in terms of the contract; `metadata` says with what."""
 
     reason: ClassVar[str] = "INTERNAL"
     message: ClassVar[str] = "Something went wrong on our side."

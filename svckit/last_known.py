@@ -1,4 +1,4 @@
-"""What was heard last about each of many keys, for readers whose source does not answer.
+"""The last answer about each of many keys, for readers whose source does not answer.
 
 An answer serves for a bounded time after it was heard. Beyond that, or when it had to make room,
 nothing is known: a reader that can't do without has to refuse.

@@ -22,7 +22,7 @@ FILE_NAME = re.compile(r"(\d{4})_([a-z0-9_]+)")
 
 
 class Component(NamedTuple):
-    """Who owns some of the tables or collections, and the folder with the files that make them."""
+    """An owner of tables or collections, and the folder with the files that make them."""
 
     name: str
     directory: Path
@@ -66,7 +66,7 @@ def read(component: Component, suffix: str) -> list[Migration]:
 def missing(
     migrations: Sequence[Migration], applied: Mapping[tuple[str, int], str]
 ) -> list[Migration]:
-    """Those not applied yet; `applied` has the checksums of the others."""
+    """The migrations not applied yet; `applied` has the checksums of the others."""
     for migration in migrations:
         checksum = applied.get((migration.component, migration.version), migration.checksum)
         if checksum != migration.checksum:

@@ -1,4 +1,4 @@
-"""What every program's `__main__` does: help with all settings, one line when it can't run."""
+"""The `__main__` of every program: help with all settings, one line when it can't run."""
 
 import argparse
 import gc
@@ -24,7 +24,7 @@ NEW_OBJECTS_BEFORE_COLLECTION = 50_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessSettings:
-    """What a process says about itself."""
+    """How a process tells of itself."""
 
     metrics_host: str = setting("METRICS_HOST", "address that /metrics listens on", "0.0.0.0")  # noqa: S104 for containers
     metrics_port: int = setting(

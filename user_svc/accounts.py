@@ -90,7 +90,7 @@ class Accounts:
         return user
 
     async def get_many(self, user_ids: Sequence[UUID], usernames: Sequence[str]) -> list[User]:
-        """Those that exist, each once."""
+        """The people who exist, each once."""
         return await self._store.users(user_ids, usernames)
 
     async def update_profile(

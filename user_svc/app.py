@@ -109,7 +109,7 @@ async def run(settings: Settings, role: str) -> None:
 
 
 def duties(app: App, settings: Settings, role: str) -> Duties:
-    """What the program does in its role."""
+    """The work of the program in its role."""
     services: dict[ServiceDescriptor, object] = {}
     background: list[Coroutine[None, None, None]] = []
     if role in {"api", "all"}:

@@ -1,4 +1,4 @@
-"""What other services learn of people: one function an event, each with the lane it belongs to.
+"""Events about people, for other services: one function an event, each with its lane.
 
 A lane is the id of the person whose posts the event is about: of a follow, the one who is followed.
 So everything that decides who sees them comes in one order.

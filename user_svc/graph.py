@@ -196,7 +196,7 @@ class Graph:
         return await self._store.followee_ids(user_id)
 
     async def hidden_ids(self, viewer_ids: Sequence[UUID]) -> list[bytes | None]:
-        """Who is hidden from each of the viewers, in their order; None = more than can be told.
+        """The people hidden from each of the viewers, in their order; None = more than can be told.
 
         In a large batch less can be told of each, so that the answer fits into a message.
         """

@@ -24,7 +24,7 @@ ListPage = Callable[[tuple[datetime, UUID], int], Awaitable[Sequence[tuple[User,
 
 
 class GraphServicer:
-    """Who follows, blocks and mutes whom."""
+    """Follows, blocks and mutes."""
 
     def __init__(self, graph: Graph, page_tokens: PageTokens) -> None:
         self._graph = graph

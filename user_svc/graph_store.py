@@ -1,4 +1,4 @@
-"""Who follows, blocks and mutes whom, in PostgreSQL.
+"""Follows, blocks and mutes in PostgreSQL.
 
 Three tables of the same shape: one person's edge to another, with its time. Whoever changes edges
 holds the locks of both people first (`lock_edge`), so what it reads there stays true until it
@@ -27,7 +27,7 @@ from user_svc.store import PERSON_COLUMNS, to_user
 
 @dataclass(frozen=True, slots=True)
 class EdgeState:
-    """What `lock_edge` found; it holds until the transaction ends."""
+    """The findings of `lock_edge`, which hold until the transaction ends."""
 
     actor_exists: bool
     target_exists: bool
@@ -245,7 +245,7 @@ class GraphStore:
     async def list_followers(
         self, followee_id: UserId, before: tuple[datetime, UUID], limit: int
     ) -> list[tuple[User, datetime]]:
-        """Who follows a person, newest first."""
+        """The followers of a person, newest first."""
         return await self._list("follows", "followee_id", "follower_id", followee_id, before, limit)
 
     async def _list(

@@ -36,7 +36,7 @@ class GraphSettings:
 
 
 class Role(StrEnum):
-    """What a person may do; the names are those of the schema and of the tokens."""
+    """The rights of a person; the names are those of the schema and of the tokens."""
 
     USER = "user"
     MODERATOR = "moderator"
@@ -88,7 +88,7 @@ class Tokens:
 
 @dataclass(frozen=True, slots=True)
 class Relationship:
-    """What there is between a viewer and another person."""
+    """The edges between a viewer and another person."""
 
     exists: bool = False
     is_following: bool = False

@@ -16,7 +16,7 @@ class SessionStore:
         self._database = database
 
     async def credentials(self, login: str) -> tuple[UserId, str] | None:
-        """Who logs in with this name or address, and their password hash."""
+        """The person of this name or address, and their password hash."""
         column = "email" if "@" in login else "username"
         row = await self._database.fetchrow(
             f"SELECT user_id, password_hash FROM users JOIN credentials USING (user_id)"

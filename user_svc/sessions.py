@@ -51,7 +51,7 @@ _TOKEN_LENGTH = _TOKEN_BYTES // 3 * 4
 
 @dataclass(frozen=True, slots=True)
 class RefreshToken:
-    """What stands in a refresh token."""
+    """The parts of a refresh token."""
 
     session_id: SessionId
     family: bytes
@@ -177,7 +177,7 @@ class Sessions:
     async def _rotate(
         self, change: Change, session: Session, token: RefreshToken, now: datetime
     ) -> tuple[str, RefreshToken | None]:
-        """What comes of the token, as in `metrics.REFRESHES`, and its successor.
+        """The outcome for the token, as in `metrics.REFRESHES`, and its successor.
 
         There is none when the token was used up, which ends the session.
         """
@@ -230,7 +230,7 @@ class Sessions:
         return await self._changes.run(set_password)
 
     async def revocations(self, since: datetime | None) -> list[Revocation]:
-        """Those that still matter: no access token outlives an older one."""
+        """The revocations that still matter: no access token outlives an older one."""
         oldest = self._clock() - timedelta(seconds=2 * USER_TOKEN_LIFETIME_S)
         return await self._store.revocations(max(since, oldest) if since else oldest)
 

@@ -1,4 +1,4 @@
-"""What user_svc reads from the environment."""
+"""The settings of user_svc, from the environment."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -237,5 +237,5 @@ def to_user(row: Record) -> User:
 
 
 def _prefix_range(prefix: str) -> tuple[str, str]:
-    """What begins so is from the first (inclusive) to the second, by the order of code points."""
+    """All that begins so is from the first (inclusive) to the second, by code points."""
     return prefix, prefix + chr(sys.maxunicode)

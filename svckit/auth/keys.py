@@ -81,7 +81,7 @@ def dated_kid(prefix: str) -> str:
 
 
 def public_set(keys: Iterable[VerifyingKey]) -> JwkSet:
-    """What others may have: never a private part."""
+    """The keys as others may have them: never a private part."""
     return {"keys": [key.public_jwk() | {"use": "sig", "alg": "EdDSA"} for key in keys]}
 
 

@@ -173,7 +173,7 @@ class DeadLetter:
 
 
 class DeadLetters(Protocol):
-    """What was set aside, of all groups, until somebody decides."""
+    """The events that all groups have set aside, until somebody decides."""
 
     def read(self) -> AsyncGenerator[DeadLetter, None]:
         """All of them, the oldest first."""

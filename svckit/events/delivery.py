@@ -46,7 +46,7 @@ LAG = Gauge("newsfeed_bus_lag_events", "Events that a group has yet to do", ["gr
 OWNED = Gauge("newsfeed_bus_partitions", "Partitions that this member owns", ["group"])
 
 TRANSIENT = (Unavailable, DeadlineExceeded, ResourceExhausted, Aborted)
-"""What a dependency says that may be well later: no fault of the event."""
+"""The errors of a dependency that may be well later: no fault of the event."""
 
 _ONLY_GROUP = "only-group"
 

@@ -35,7 +35,7 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """What waits to be published; `rows` is counted up to a bound."""
+    """The records that wait to be published; `rows` is counted up to a bound."""
 
     rows: int
     oldest_s: float
@@ -68,10 +68,10 @@ class OutboxSource(Protocol[Key]):
         """Mark them; False = the lease has moved on and nothing is marked."""
 
     def published(self, last_s: float | None) -> AsyncGenerator[Sequence[OutboxRecord], None]:
-        """What was published and is kept, in order: all, or the `last_s` before the last mark."""
+        """Published records that are kept, in order: all, or the `last_s` before the last mark."""
 
     async def backlog(self) -> Backlog:
-        """What waits, for the metrics."""
+        """The records that wait, for the metrics."""
 
     async def maintain(self) -> None:
         """Drop what is old enough and make room ahead; called now and then by the lease's owner."""

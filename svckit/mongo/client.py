@@ -77,7 +77,7 @@ class MongoSettings:
 
 
 class Collection:
-    """What a store may do with a collection, inside a transaction or outside."""
+    """A collection as a store may use it, inside a transaction or outside."""
 
     def __init__(
         self,
@@ -181,7 +181,7 @@ class Collection:
         )
 
     async def find_and_delete(self, query: Expression) -> Document | None:
-        """What was deleted."""
+        """The document that was deleted."""
         return await self._do(self._collection.find_one_and_delete, query, session=self._session)
 
     async def delete(self, query: Expression) -> int:

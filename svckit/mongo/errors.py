@@ -1,4 +1,4 @@
-"""What can go wrong with MongoDB, in words of ours: the driver's errors go no further than here."""
+"""Errors of MongoDB in words of ours: the driver's own go no further than here."""
 
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
@@ -37,7 +37,7 @@ def unavailable() -> Unavailable:
 
 @contextmanager
 def driver_errors(on_silence: Callable[[], None]) -> Generator[None]:
-    """What the driver raises in the block leaves it as an error of ours.
+    """The driver's errors leave the block as errors of ours.
 
     `on_silence` is told when the server is gone, or does not answer.
     """
@@ -72,7 +72,7 @@ def _translate(error: PyMongoError) -> Exception | None:
 
 
 def _details(error: PyMongoError) -> Mapping[str, Any]:
-    """What the server said; of several writes, about the first that failed."""
+    """The server's words; of several writes, about the first that failed."""
     if isinstance(error, BulkWriteError):
         return next(iter(error.details.get("writeErrors", ())), error.details)
     return (error.details if isinstance(error, OperationFailure) else None) or {}

@@ -74,7 +74,7 @@ class PostgresSettings:
 
 
 class Connection(Protocol):
-    """What a store may do with a connection."""
+    """A connection as a store may use it."""
 
     async def fetch(self, query: str, *args: object) -> list[Record]: ...
     async def fetchrow(self, query: str, *args: object) -> Record | None: ...

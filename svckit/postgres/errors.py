@@ -1,4 +1,4 @@
-"""What can go wrong with PostgreSQL, in words of ours: the driver's errors go no further than here.
+"""Errors of PostgreSQL in words of ours: the driver's own go no further than here.
 
 What comes out is an error of `svckit.errors`, or a violated constraint by its name.
 """
@@ -61,7 +61,7 @@ def connecting() -> Generator[None]:
 
 @contextmanager
 def driver_errors(connection: MayBeClosed) -> Generator[None]:
-    """What the driver raises in the block leaves it as an error of ours."""
+    """The driver's errors leave the block as errors of ours."""
     try:
         yield
     except asyncpg.PostgresError as error:

@@ -157,7 +157,7 @@ class ServiceChannel:
             return await call(request, timeout=remaining_s, metadata=self._metadata(traceparent))
 
     def _deadline_s(self, timeout_s: float | None, default_s: float) -> float:
-        """What was asked for or the default, but never beyond the call that is being served."""
+        """The time asked for or the default, but never beyond the call that is being served."""
         deadline_s = time.monotonic() + (default_s if timeout_s is None else timeout_s)
         served = current_call.get()
         if served is None:

@@ -183,7 +183,7 @@ async def served(
 
 @dataclass(frozen=True, slots=True)
 class Duties:
-    """What a program does in its role: what it serves, works at beside, and is well by."""
+    """The work of a program in its role: services, background tasks, and checks of its health."""
 
     verifier: Verifier
     services: Mapping[ServiceDescriptor, object]

@@ -128,7 +128,7 @@ class RedisBus:
     async def read(
         self, positions: Mapping[int, str], count: int, block_s: float
     ) -> list[tuple[int, list[Entry]]]:
-        """What comes behind these positions, by partition, at most `count` of each.
+        """The entries behind these positions, by partition, at most `count` of each.
 
         Waits up to `block_s` if there is nothing at all.
         """
@@ -256,7 +256,7 @@ def connect(settings: BusSettings, **options: Any) -> Redis:
 
 @contextmanager
 def bus_errors() -> Generator[None]:
-    """What the driver raises in the block leaves it as an error of ours."""
+    """The driver's errors leave the block as errors of ours."""
     try:
         yield
     except (RedisError, OSError, TimeoutError, BusEmptied) as error:

@@ -59,7 +59,7 @@ class StreamSettings:
 
 @dataclass(slots=True)
 class _Member:
-    """What outlives a session."""
+    """The part of a member that outlives a session."""
 
     bus: RedisBus
     reader: RedisBus  # a client of its own: its calls block
@@ -246,7 +246,7 @@ class _Session:
             LAG.remove(self._group, number)
 
     async def _read(self) -> None:
-        """What has room is read, and waited for while all have."""
+        """Reads the partitions that have room, and waits for entries while all have."""
         streams = self._streams
         while True:
             self._readable.clear()

@@ -1,4 +1,4 @@
-"""What the groups of the Redis bus set aside: one stream, read, put back or dropped by people."""
+"""The dead letters of the Redis bus: one stream, read, put back or dropped by people."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -34,7 +34,7 @@ class RedisDeadLetters:
         return cast("list[Entry]", page)
 
     async def redrive(self, letters: Sequence[DeadLetter]) -> int:
-        """What was put back when it breaks half-way is both on the bus and still here."""
+        """An event that was put back before it breaks half-way is on the bus and still here."""
         again = [(letter, letter.event) for letter in letters if letter.event is not None]
         with bus_errors():
             epoch = await self._bus.open()
