@@ -43,7 +43,10 @@ def check_contract(scratch: Path) -> str:
     promised = scratch / "promised.binpb"
     compile_descriptors(_export(commit, scratch), promised)
     _buf(
-        *("breaking", str(image), "--against", str(promised)),
+        "breaking",
+        str(image),
+        "--against",
+        str(promised),
         otherwise=f"this breaks whoever uses the contract of commit {commit[:12]}. Add, do not "
         "change; mark as `deprecated` what is no longer wanted.",
     )

@@ -58,7 +58,10 @@ async def _in_a_process(
     address: str, tokens: Sequence[str], rounds: Sequence[Sequence[str]]
 ) -> list[float]:
     child = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "bench.measures.follow", address),
+        sys.executable,
+        "-m",
+        "bench.measures.follow",
+        address,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
     )

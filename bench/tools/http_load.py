@@ -234,7 +234,13 @@ async def generate(
     port = address.rpartition(":")[2]
     paces = (f"{per_s}:{seconds}" for per_s, seconds in phases)
     child = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "bench.tools.http_load", port, path, str(connections), *paces),
+        sys.executable,
+        "-m",
+        "bench.tools.http_load",
+        port,
+        path,
+        str(connections),
+        *paces,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
     )

@@ -195,7 +195,8 @@ async def generate(
     port = address.rpartition(":")[2]
     arguments = ("-m", "bench.tools.load", port, path, str(concurrency), str(seconds))
     child = await asyncio.create_subprocess_exec(
-        *(sys.executable, *arguments),
+        sys.executable,
+        *arguments,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
     )

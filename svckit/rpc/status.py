@@ -33,8 +33,10 @@ _CODES: dict[type[errors.DomainError], grpc.StatusCode] = {
 }
 _KINDS = {code: kind for kind, code in _CODES.items()}
 _PEERS_FAILURES = {
-    *(errors.DomainError, errors.Unimplemented),
-    *(errors.Unauthenticated, errors.Unavailable),
+    errors.DomainError,
+    errors.Unimplemented,
+    errors.Unauthenticated,
+    errors.Unavailable,
 }
 
 

@@ -94,7 +94,7 @@ async def running_member(
 ) -> AsyncIterator[asyncio.subprocess.Process]:
     arguments = (*engine.member(short_leases=short_leases), effects.url, effects.key, step)
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.contract.bus_process", *arguments), cwd=REPOSITORY
+        sys.executable, "-m", "tests.contract.bus_process", *arguments, cwd=REPOSITORY
     )
     try:
         yield process

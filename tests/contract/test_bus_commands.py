@@ -37,7 +37,10 @@ async def command(
 ) -> list[str]:
     """The lines that it writes."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", module, *arguments),
+        sys.executable,
+        "-m",
+        module,
+        *arguments,
         env={
             **os.environ,
             "BUS_REDIS_URL": engine.url,

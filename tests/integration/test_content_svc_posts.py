@@ -393,8 +393,12 @@ async def test_what_one_writes_after_deleting_oneself_goes_too(content_stack: Co
     kinds = [str(event.WhichOneof("payload")) for event in emitted if event.lane == person.user_id]
     assert kinds.count("activity_occurred") == 3
     assert sorted(kind for kind in kinds if kind != "activity_occurred") == [
-        *("comment_created", "comment_deleted", "post_created"),
-        *("post_deleted", "post_liked", "post_unliked"),
+        "comment_created",
+        "comment_deleted",
+        "post_created",
+        "post_deleted",
+        "post_liked",
+        "post_unliked",
     ]
     await check_forgotten(content_stack, person, post)
 

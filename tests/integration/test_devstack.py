@@ -65,7 +65,10 @@ class Cli:
 
     async def run(self, arguments: Sequence[str], settings: Mapping[str, str]) -> Answer:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "devstack", *arguments),
+            sys.executable,
+            "-m",
+            "devstack",
+            *arguments,
             cwd=ROOT,
             env={**self.environment, **settings},
             stdin=subprocess.PIPE,
@@ -299,7 +302,7 @@ async def test_the_store_of_a_killed_test_run_ends_with_it() -> None:
         "asyncio.run(main())"
     )
     run = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", program), cwd=ROOT, stdout=subprocess.PIPE
+        sys.executable, "-c", program, cwd=ROOT, stdout=subprocess.PIPE
     )
     assert run.stdout is not None
     url = (await run.stdout.readline()).decode().strip()
@@ -314,7 +317,9 @@ async def test_the_store_of_a_killed_test_run_ends_with_it() -> None:
 
 async def test_a_server_that_ignores_the_request_to_stop_is_killed() -> None:
     stubborn = await asyncio.create_subprocess_exec(
-        *("/bin/sh", "-c", "trap '' TERM; echo ready; while :; do sleep 0.01; done"),
+        "/bin/sh",
+        "-c",
+        "trap '' TERM; echo ready; while :; do sleep 0.01; done",
         stdout=subprocess.PIPE,
     )
     assert stubborn.stdout is not None

@@ -235,7 +235,7 @@ async def published(database: Database, events: int) -> None:
 @asynccontextmanager
 async def relay_process(*arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.integration.relay_process", *arguments), cwd=REPOSITORY
+        sys.executable, "-m", "tests.integration.relay_process", *arguments, cwd=REPOSITORY
     )
     try:
         yield process

@@ -17,8 +17,14 @@ from tests.plans.plans import BEFORE_TIMEOUT_S, Node, Plan, PlanRecorder
 from tests.plans.queries import TABLES, ask_everything, prepare
 
 DETAILS = (
-    *("Index Cond", "Recheck Cond", "Filter", "Rows Removed by Filter", "Hash Cond", "Join Filter"),
-    *("Sort Key", "Heap Fetches"),
+    "Index Cond",
+    "Recheck Cond",
+    "Filter",
+    "Rows Removed by Filter",
+    "Hash Cond",
+    "Join Filter",
+    "Sort Key",
+    "Heap Fetches",
 )
 
 

@@ -34,8 +34,14 @@ from user_svc.upkeep_store import UpkeepStore
 STORES = (PeopleStore, SessionStore, GraphStore, UpkeepStore, PostgresOutbox)
 TABLES = frozenset(
     {
-        *("users", "credentials", "sessions", "follows", "blocks", "mutes"),
-        *("follow_counts", "outbox"),
+        "users",
+        "credentials",
+        "sessions",
+        "follows",
+        "blocks",
+        "mutes",
+        "follow_counts",
+        "outbox",
     }
 )
 PAGE = 21

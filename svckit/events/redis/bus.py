@@ -42,8 +42,15 @@ REQUEST_TIMEOUT_S = 1.0
 DEAD_LETTERS_MAX = 100_000
 ERROR_TEXT_MAX = 500
 SCRIPTS = (
-    *("open", "publish", "hold", "acknowledge", "release", "set_aside", "trim"),
-    *("groups", "retire"),
+    "open",
+    "publish",
+    "hold",
+    "acknowledge",
+    "release",
+    "set_aside",
+    "trim",
+    "groups",
+    "retire",
 )
 
 START = f"{0:013d}-{0:013d}"
@@ -118,8 +125,12 @@ class RedisBus:
         for record in records:
             headers = json.dumps(dict(record.headers)) if record.headers else ""
             arguments += (
-                *(partition_of(record.lane, self.partitions), record.event_id.bytes, record.lane),
-                *(record.type, headers, record.payload),
+                partition_of(record.lane, self.partitions),
+                record.event_id.bytes,
+                record.lane,
+                record.type,
+                headers,
+                record.payload,
             )
         keys = [self._epoch_key, self._tails_key, *self.streams]
         if not await self._run("publish", keys, arguments):
@@ -152,8 +163,13 @@ class RedisBus:
         Returns the fair share of this member, and the leases that it has.
         """
         keys = [
-            *(self._epoch_key, self._groups_key, *self._keys(f"members:{group}")),
-            *(self._leases_key, self._positions_key, self._tails_key, *self.streams),
+            self._epoch_key,
+            self._groups_key,
+            *self._keys(f"members:{group}"),
+            self._leases_key,
+            self._positions_key,
+            self._tails_key,
+            *self.streams,
         ]
         arguments: list[Argument] = [epoch, group, member, int(ttl_s * 1000), newest]
         for fence in held:
@@ -194,8 +210,13 @@ class RedisBus:
         keys = [self._leases_key, self.streams[fence.partition], self.dead_key]
         text = str(error)[:ERROR_TEXT_MAX].encode(errors="replace")
         arguments: list[Argument] = [
-            *(f"{group}/{fence.partition}", fence.token, position),
-            *(group, type(error).__name__, text, DEAD_LETTERS_MAX),
+            f"{group}/{fence.partition}",
+            fence.token,
+            position,
+            group,
+            type(error).__name__,
+            text,
+            DEAD_LETTERS_MAX,
         ]
         done = await self._run("set_aside", keys, arguments)
         if done == -1:
@@ -217,8 +238,10 @@ class RedisBus:
     async def retire(self, group: str) -> bool:
         """False = it has members, and nothing was done."""
         keys = [
-            *(self._groups_key, *self._keys(f"members:{group}")),
-            *(self._leases_key, self._positions_key),
+            self._groups_key,
+            *self._keys(f"members:{group}"),
+            self._leases_key,
+            self._positions_key,
         ]
         return bool(await self._run("retire", keys, [group, self.partitions]))
 
