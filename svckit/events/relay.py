@@ -13,16 +13,16 @@ filled (its epoch has changed), all that this may lack and that is kept.
 
 import asyncio
 import logging
-import random
 import time
 import uuid
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Generic
 
 from prometheus_client import Counter, Gauge
 
+from svckit.backoff import backoff_s
 from svckit.events.bus import BusRecord, Epoch, Publisher
 from svckit.events.outbox import Key, Lease, OutboxSource
 
@@ -75,6 +75,7 @@ class Relay(Generic[Key]):
         self._epoch: Epoch | None = None  # what the publisher writes to
         self._idle_s = self._settings.poll_min_s
         self._failures = 0
+        self._pauses_s = self._backoff_s()
 
     def nudge(self) -> None:
         """Something was committed: look at once."""
@@ -113,8 +114,9 @@ class Relay(Generic[Key]):
             FAILURES.inc()
             self._failures += 1
             logger.exception("relay_failed", extra={"failures": self._failures})
-            return self._backoff_s()
-        self._failures = 0
+            return next(self._pauses_s)
+        if self._failures:
+            self._failures, self._pauses_s = 0, self._backoff_s()
         return pause_s
 
     async def _work(self) -> float:
@@ -219,6 +221,5 @@ class Relay(Generic[Key]):
             self._maintain_at = self._clock() + self._settings.maintain_every_s
             await self._outbox.maintain()
 
-    def _backoff_s(self) -> float:
-        longest_s = self._settings.backoff_min_s * 2.0 ** min(self._failures - 1, 10)
-        return min(longest_s, self._settings.backoff_max_s) * random.uniform(0.5, 1)  # noqa: S311
+    def _backoff_s(self) -> Iterator[float]:
+        return backoff_s(self._settings.backoff_min_s, self._settings.backoff_max_s)
