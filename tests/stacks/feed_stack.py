@@ -36,6 +36,7 @@ from svckit.mongo.outbox import MongoOutbox
 from svckit.patience import PatienceSettings
 from svckit.postgres.outbox import PostgresOutbox
 from svckit.rpc.client import ServiceChannel
+from svckit.rpc.limits import ChannelLimits
 from svckit.settings import load
 from tests.polling import until
 from tests.stacks.content_stack import Author, ContentStack
@@ -53,6 +54,7 @@ PATIENT = Limits(
     graphs=GraphLimits(hidden_timeout_s=PATIENCE_S),
     store=StoreLimits(request_timeout_s=PATIENCE_S, write_timeout_s=PATIENCE_S),
 )
+PATIENT_CALLS = ChannelLimits(timeout_s=PATIENCE_S)
 """A busy machine is no mistake: no part gives up on another because it is slow."""
 QUICK = ConsumerSettings(acknowledge_every_s=0.005)
 BUSY = RelaySettings(poll_min_s=0.002, poll_max_s=0.02)
@@ -253,8 +255,8 @@ async def open_feed_stack(
     age_clock = AgeClock()
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
-        user_svc = await enter(ServiceChannel(settings.user_svc_target, token))
-        content_svc = await enter(ServiceChannel(settings.content_svc_target, token))
+        user_svc = await enter(ServiceChannel(settings.user_svc_target, token, PATIENT_CALLS))
+        content_svc = await enter(ServiceChannel(settings.content_svc_target, token, PATIENT_CALLS))
         app = await enter(open_app(settings, user_svc, content_svc, limits, age_clock))
         server = await enter(duties(app, settings, "api").served(settings.server, 0))
         address = f"127.0.0.1:{server.port}"
