@@ -38,7 +38,7 @@ redrive: setup ## put events that were set aside back on the bus
 test: setup ## every test, with stores of its own (ONLY=path or part of a name: those alone)
 	$(python) -m pytest $(if $(ONLY),$(if $(wildcard $(firstword $(subst ::, ,$(ONLY)))),'$(ONLY)',-k '$(ONLY)'))
 
-test-unit: setup ## the tests that need no store, in a few seconds
+test-unit: setup ## the tests that need no store, in about 20 s
 	$(python) -m pytest tests/unit
 
 test-long: setup ## 40 minutes of looking for a home feed that is not the truth, 40 for a post
