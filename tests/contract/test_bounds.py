@@ -46,6 +46,8 @@ METHODS = {
 # Of these one matches the pattern of any field that has one.
 WORDS = ("word", "correct horse", "ada@example.com", "https://example.com/a.png", "24h")
 FAR_BEYOND = 10**9
+# What the services made themselves; a wrong one has an error of its own.
+TOKENS = {"page_token", "resume_token", "refresh_token"}
 # Whether these may be empty depends on other fields.
 EMPTY_WITH_OTHERS = {
     "ContentService.CreatePost.content",
@@ -283,6 +285,30 @@ async def test_bound_and_one_beyond(stack: FeedStack, rpc: str, path: Fields) ->
     if last.is_repeated and (bounds.pattern or bounds.format):
         wrong_item = with_value(request, path, ["\0"])
         assert await asked.refused(wrong_item) == (f"{name}[0]",)
+
+
+def asked_for() -> Iterator[FieldDescriptor]:
+    """The fields of requests that hold a value of their own, but for masks and times."""
+    for method in METHODS.values():
+        for *_, field in fields_of(method.input_type):
+            if field.message_type is None:
+                yield field
+
+
+def test_every_field_of_a_request_is_bounded() -> None:
+    """Servicers rely on it: an id that is no UUID, or a page of less than nothing, is a fault."""
+    for field in asked_for():
+        bounds = bounds_of(field)
+        is_free = field.type == FieldDescriptor.TYPE_BOOL or field.name in TOKENS
+        assert is_free or bounds.ByteSize(), field.full_name
+        if field.type == FieldDescriptor.TYPE_STRING and field.name.endswith(("_id", "_ids")):
+            assert bounds.format == options_pb2.FORMAT_UUID, field.full_name
+        if field.type == FieldDescriptor.TYPE_BYTES:
+            assert bounds.packed, field.full_name
+        if field.type == FieldDescriptor.TYPE_BYTES or field.is_repeated:
+            assert bounds.max_items, field.full_name
+        if field.name == "page_size":
+            assert bounds == Bounds(min=0), field.full_name
 
 
 def test_what_comments_tell_of_is_a_bound() -> None:
