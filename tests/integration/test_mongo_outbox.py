@@ -25,6 +25,7 @@ from svckit.mongo.client import (
 )
 from svckit.mongo.migrations import migrate
 from svckit.mongo.outbox import COMPONENT, OUTBOX, MongoOutbox, append
+from tests.contract.outbox_suite import record, waiting
 from tests.polling import until
 
 WRITERS = 20
@@ -46,24 +47,8 @@ async def mongo(mongodb_url: str) -> AsyncIterator[Mongo]:
         await mongo.command({"dropDatabase": 1})
 
 
-def record(lane: str, number: int = 0) -> OutboxRecord:
-    return OutboxRecord(
-        event_id=uuid.uuid4(),
-        lane=lane,
-        aggregate_type="post",
-        aggregate_id=lane,
-        type="PostCreated",
-        payload=str(number).encode(),
-        headers={"traceparent": f"00-{number:032x}-0000000000000001-01"},
-    )
-
-
 async def append_all(mongo: Mongo, records: Sequence[OutboxRecord]) -> None:
     await mongo.run(lambda transaction: append(transaction, records))
-
-
-async def waiting(outbox: MongoOutbox) -> Sequence[OutboxRecord]:
-    return [each for _, each in await outbox.unpublished(1000)]
 
 
 async def test_record_that_was_committed_first_goes_first(mongo: Mongo) -> None:

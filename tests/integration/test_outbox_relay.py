@@ -21,6 +21,7 @@ from svckit.postgres.migrations import migrate
 from svckit.postgres.outbox import COMPONENT, PostgresOutbox, PostgresOutboxSettings, append
 from svckit.postgres.partitions import NAMES, PartitionSettings, maintain_partitions
 from svckit.settings import Secret
+from tests.contract.outbox_suite import record, waiting
 from tests.polling import until
 
 REPOSITORY = Path(__file__).parents[2]
@@ -41,18 +42,6 @@ async def database(database_dsn: str) -> AsyncIterator[Database]:
         yield database
 
 
-def record(lane: str, number: int = 0) -> OutboxRecord:
-    return OutboxRecord(
-        event_id=uuid.uuid4(),
-        lane=lane,
-        aggregate_type="user",
-        aggregate_id=lane,
-        type="FollowAdded",
-        payload=str(number).encode(),
-        headers={"traceparent": f"00-{number:032x}-0000000000000001-01"},
-    )
-
-
 async def partitions(database: Database) -> list[str]:
     """Those that are for a time."""
     return [row["relname"] for row in await database.fetch(NAMES)]
@@ -63,10 +52,6 @@ async def append_one(database: Database, lane: str) -> OutboxRecord:
     async with database.transaction() as connection:
         await append(connection, [appended])
     return appended
-
-
-async def waiting(outbox: PostgresOutbox) -> Sequence[OutboxRecord]:
-    return [each for _, each in await outbox.unpublished(1000)]
 
 
 async def test_record_waits_for_an_older_transaction_but_not_for_ever(database: Database) -> None:
