@@ -21,7 +21,6 @@ from newsfeed.options.v1.options_pb2 import Bounds
 from svckit.ids import CANONICAL_ID, ID_BYTES
 from svckit.validation import Fields, first_hidden, normal_text
 
-Check = Callable[[Message], None]
 Look = Callable[[Fields, str, Any], None]
 """Refuses a value that is out of bounds, under its path."""
 
@@ -32,23 +31,11 @@ _SHRINKS_BY, _MARGIN = 4, 64
 
 def check(request: Message) -> None:
     """Raises one InvalidArgument for all that is out of bounds."""
-    if (check_it := check_of(request.DESCRIPTOR)) is not None:
-        check_it(request)
-
-
-@cache
-def check_of(message: Descriptor) -> Check | None:
-    """The same for requests of one type; None = nothing in them is bounded."""
-    look = _message(message)
-    if look is None:
-        return None
-
-    def check_it(request: Message) -> None:
+    look = look_of(request.DESCRIPTOR)
+    if look is not None:
         fields = Fields()
         look(fields, "", request)
         fields.check()
-
-    return check_it
 
 
 def bounds_of(field: FieldDescriptor) -> Bounds:
@@ -56,8 +43,12 @@ def bounds_of(field: FieldDescriptor) -> Bounds:
     return bounds
 
 
-def _message(message: Descriptor) -> Look | None:
-    """For all fields that are present; the path is what the names of fields are put to."""
+@cache
+def look_of(message: Descriptor) -> Look | None:
+    """For all fields that are present; None = nothing in these messages is bounded.
+
+    The path is what the names of fields are put to.
+    """
     looks = [
         (field.name, field.has_presence, look)
         for field in message.fields
@@ -110,7 +101,7 @@ def _value(field: FieldDescriptor, bounds: Bounds) -> Look | None:
 def _inner(message: Descriptor) -> Look | None:
     if message.full_name == _TIMESTAMP:
         return _moment
-    look = _message(message)
+    look = look_of(message)
     return look and (lambda fields, path, value: look(fields, f"{path}.", value))
 
 

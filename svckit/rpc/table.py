@@ -25,7 +25,7 @@ from opentelemetry.trace import SpanKind
 
 from svckit import errors, telemetry
 from svckit.auth.tokens import Caller, Role
-from svckit.bounds import Check, check_of
+from svckit.bounds import check
 from svckit.context import Call, current_call
 from svckit.ids import new_id
 from svckit.rpc.limits import CallLimits
@@ -81,7 +81,6 @@ class _Method:
     path: str
     access: int
     request_class: type[Message]
-    check: Check | None
     is_stream: bool
 
     @property
@@ -258,8 +257,7 @@ def _describe(descriptor: MethodDescriptor) -> _Method:
     if descriptor.client_streaming:
         raise ValueError(f"{path}: streams from clients are not served")
     request_class = message_factory.GetMessageClass(descriptor.input_type)
-    check = check_of(descriptor.input_type)
-    return _Method(path, access, request_class, check, is_stream=descriptor.server_streaming)
+    return _Method(path, access, request_class, is_stream=descriptor.server_streaming)
 
 
 def _open_call(method: _Method, context: Context, deadline_s: float) -> Call:
@@ -290,8 +288,7 @@ def _decode(method: _Method, data: bytes) -> Message:
     except DecodeError:
         description = f"the bytes are not a {method.request_class.DESCRIPTOR.full_name}"
         raise InvalidMessage.of("", description) from None
-    if method.check is not None:
-        method.check(request)
+    check(request)
     return request
 
 

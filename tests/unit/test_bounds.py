@@ -15,7 +15,7 @@ from newsfeed.options.v1 import options_pb2
 from newsfeed.options.v1.options_pb2 import FORM_LINE, FORM_LINES, FORMAT_UUID, Bounds
 from newsfeed.user.v1 import user_service_pb2 as user_pb
 
-from svckit.bounds import check, check_of
+from svckit.bounds import check, look_of
 from svckit.errors import InvalidArgument
 from svckit.validation import VIOLATIONS_MAX
 
@@ -198,5 +198,5 @@ def test_an_answer_stays_small_however_much_is_wrong() -> None:
 
 
 def test_a_message_without_bounds_has_no_check() -> None:
-    assert check_of(user_pb.GetMeRequest.DESCRIPTOR) is None
-    assert check_of(user_pb.RefreshTokensRequest.DESCRIPTOR) is None
+    assert look_of(user_pb.GetMeRequest.DESCRIPTOR) is None
+    assert look_of(user_pb.RefreshTokensRequest.DESCRIPTOR) is None
