@@ -82,25 +82,17 @@ class KeySource(Protocol):
 
 
 class UserTokenSigner:
-    def __init__(
-        self,
-        keys: SigningKeys,
-        *,
-        issuer: str = ISSUER,
-        audience: str = AUDIENCE,
-        clock: Clock = time.time,
-    ) -> None:
+    def __init__(self, keys: SigningKeys, *, clock: Clock = time.time) -> None:
         self._keys = keys
-        self._signer = _Signer(issuer, audience, clock)
+        self._clock = clock
 
     def sign(self, user_id: UUID, session_id: UUID, role: Role) -> tuple[str, datetime]:
         """Return an access token and when it expires."""
         if role is Role.SERVICE:
             raise ValueError("a person is no service")
         claims = {"sub": str(user_id), "sid": str(session_id), "role": role.value}
-        token, expires_at_s = self._signer.sign(
-            self._keys.signing_key(), USER_TOKEN_LIFETIME_S, claims
-        )
+        key = self._keys.signing_key()
+        token, expires_at_s = _sign(key, USER_TOKEN_LIFETIME_S, claims, self._clock)
         return token, datetime.fromtimestamp(expires_at_s, UTC)
 
 
@@ -112,13 +104,10 @@ class ServiceTokenSource:
         keys: SigningKeys,
         service_name: str,
         *,
-        issuer: str = ISSUER,
-        audience: str = AUDIENCE,
         clock: Clock = time.time,
     ) -> None:
         self._keys = keys
         self._service_name = service_name
-        self._signer = _Signer(issuer, audience, clock)
         self._clock = clock
         self._token, self._expires_at_s = self._make()
 
@@ -133,64 +122,49 @@ class ServiceTokenSource:
         if service_of(key.kid) != self._service_name:
             raise KeyFileError(f"key {key.kid} is not one of {self._service_name}")
         claims = {"sub": self._service_name, "role": Role.SERVICE.value}
-        return self._signer.sign(key, SERVICE_TOKEN_LIFETIME_S, claims)
+        return _sign(key, SERVICE_TOKEN_LIFETIME_S, claims, self._clock)
 
 
-@dataclass(frozen=True, slots=True)
-class _Signer:
-    issuer: str
-    audience: str
-    clock: Clock
-
-    def sign(self, key: SigningKey, lifetime_s: int, claims: Mapping[str, str]) -> tuple[str, int]:
-        issued_at_s = int(self.clock())
-        expires_at_s = issued_at_s + lifetime_s
-        standard = {
-            "iss": self.issuer,
-            "aud": self.audience,
-            "iat": issued_at_s,
-            "exp": expires_at_s,
-            "jti": str(new_id(self.clock)),
-        }
-        headers = {"kid": key.kid, "typ": _TYPE}
-        token = jwt.encode(
-            {**standard, **claims}, key.private, algorithm=_ALGORITHM, headers=headers
-        )
-        return token, expires_at_s
-
-
-@dataclass(frozen=True, slots=True)
-class VerifierSettings:
-    """A key that was taken out of its set stops working `trust_s` later at most."""
-
-    verified_entries_max: int = 10_000
-    trust_s: float = 60.0
+def _sign(
+    key: SigningKey, lifetime_s: int, claims: Mapping[str, str], clock: Clock
+) -> tuple[str, int]:
+    issued_at_s = int(clock())
+    expires_at_s = issued_at_s + lifetime_s
+    standard = {
+        "iss": ISSUER,
+        "aud": AUDIENCE,
+        "iat": issued_at_s,
+        "exp": expires_at_s,
+        "jti": str(new_id(clock)),
+    }
+    headers = {"kid": key.kid, "typ": _TYPE}
+    token = jwt.encode({**standard, **claims}, key.private, algorithm=_ALGORITHM, headers=headers)
+    return token, expires_at_s
 
 
 class TokenVerifier:
-    """Verifies tokens of people against `user_keys` and of services against `service_keys`."""
+    """Verifies tokens of people against `user_keys` and of services against `service_keys`.
+
+    A key that was taken out of its set stops working `trust_s` later at most.
+    """
 
     def __init__(
         self,
         user_keys: KeySource,
         service_keys: KeySource,
         revocations: Revocations,
-        settings: VerifierSettings | None = None,
         *,
-        issuer: str = ISSUER,
-        audience: str = AUDIENCE,
+        verified_entries_max: int = 10_000,
+        trust_s: float = 60.0,
         clock: Clock = time.time,
     ) -> None:
         self._user_keys = user_keys
         self._service_keys = service_keys
         self._revocations = revocations
-        self._issuer = issuer
-        self._audience = audience
         self._clock = clock
-        settings = settings or VerifierSettings()
-        self._trust_s = settings.trust_s
+        self._trust_s = trust_s
         # Token → its caller, until when it is good, until when that is believed unchecked.
-        self._verified = Bounded[str, tuple[Caller, float, float]](settings.verified_entries_max)
+        self._verified = Bounded[str, tuple[Caller, float, float]](verified_entries_max)
 
     async def verify(self, token: str) -> Caller:
         """Return the caller; raise `TokenInvalid`, `TokenExpired` or `TokenRevoked`."""
@@ -227,24 +201,22 @@ class TokenVerifier:
             key = await self._user_keys.find(kid)
         if key is None:
             raise ValueError("unknown key id")
-        claims = _Claims(_strict_json(_jws.decode(token, key, algorithms=[_ALGORITHM])))
-        if (claims.text("iss"), claims.text("aud")) != (self._issuer, self._audience):
+        claims = _strict_json(_jws.decode(token, key, algorithms=[_ALGORITHM]))
+        if (_text(claims, "iss"), _text(claims, "aud")) != (ISSUER, AUDIENCE):
             raise ValueError("from or for somebody else")
         expires_at_s = _checked_expiry(claims, now_s)
         expire_time = datetime.fromtimestamp(expires_at_s, UTC)
-        role = Role(claims.text("role"))
+        role = Role(_text(claims, "role"))
         if is_service:
-            service_name = claims.text("sub")
+            service_name = _text(claims, "sub")
             if role is not Role.SERVICE or service_name != service_of(kid):
                 raise ValueError("a service's key speaks for that service only")
-            return Caller(role, None, None, service_name, claims.text("jti"), expire_time)
+            return Caller(role, None, None, service_name, _text(claims, "jti"), expire_time)
         if role is Role.SERVICE:
             raise ValueError("a key for people makes no service")
-        user_id, session_id = (
-            parse_id(claims.text("sub"), "sub"),
-            parse_id(claims.text("sid"), "sid"),
-        )
-        return Caller(role, user_id, session_id, None, claims.text("jti"), expire_time)
+        user_id = parse_id(_text(claims, "sub"), "sub")
+        session_id = parse_id(_text(claims, "sid"), "sid")
+        return Caller(role, user_id, session_id, None, _text(claims, "jti"), expire_time)
 
 
 def service_of(kid: str) -> str:
@@ -252,24 +224,18 @@ def service_of(kid: str) -> str:
     return kid.rpartition(".")[0]
 
 
-class _Claims:
-    def __init__(self, claims: Mapping[str, object]) -> None:
-        self._claims = claims
+def _text(claims: Mapping[str, object], name: str) -> str:
+    value = claims.get(name)
+    if not isinstance(value, str) or not 0 < len(value) <= _CLAIM_LENGTH_MAX:
+        raise ValueError(f"{name} is missing, or no short text")
+    return value
 
-    def text(self, name: str) -> str:
-        value = self._claims.get(name)
-        if not isinstance(value, str) or not 0 < len(value) <= _CLAIM_LENGTH_MAX:
-            raise ValueError(f"{name} is missing, or no short text")
-        return value
 
-    def seconds(self, name: str) -> int:
-        value = self._claims.get(name)
-        if type(value) is not int or value <= 0:
-            raise ValueError(f"{name} is missing, or no time")
-        return value
-
-    def __contains__(self, name: str) -> bool:
-        return name in self._claims
+def _seconds(claims: Mapping[str, object], name: str) -> int:
+    value = claims.get(name)
+    if type(value) is not int or value <= 0:
+        raise ValueError(f"{name} is missing, or no time")
+    return value
 
 
 def _kid_of(token: str) -> str:
@@ -285,9 +251,9 @@ def _kid_of(token: str) -> str:
     return kid
 
 
-def _checked_expiry(claims: _Claims, now_s: float) -> int:
-    issued_at_s, expires_at_s = claims.seconds("iat"), claims.seconds("exp")
-    starts_at_s = claims.seconds("nbf") if "nbf" in claims else issued_at_s
+def _checked_expiry(claims: Mapping[str, object], now_s: float) -> int:
+    issued_at_s, expires_at_s = _seconds(claims, "iat"), _seconds(claims, "exp")
+    starts_at_s = _seconds(claims, "nbf") if "nbf" in claims else issued_at_s
     if max(issued_at_s, starts_at_s) > now_s + CLOCK_SKEW_S_MAX:
         raise ValueError("not valid yet")
     if not 0 < expires_at_s - issued_at_s <= LIFETIME_S_MAX:

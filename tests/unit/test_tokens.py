@@ -19,7 +19,6 @@ from svckit.auth.tokens import (
     TokenRevoked,
     TokenVerifier,
     UserTokenSigner,
-    VerifierSettings,
 )
 from svckit.errors import Unauthenticated, Unavailable
 from svckit.keys import main
@@ -235,8 +234,9 @@ async def test_a_remembered_token_falls_with_its_key(verifier, signer, user_keys
 async def test_only_so_many_tokens_are_remembered(
     counted, service_keys, revocations, clock, signer
 ):
-    settings = VerifierSettings(verified_entries_max=3)
-    verifier = TokenVerifier(counted, service_keys, revocations, settings, clock=clock)
+    verifier = TokenVerifier(
+        counted, service_keys, revocations, verified_entries_max=3, clock=clock
+    )
     first, second, *others = [signer.sign(uuid4(), uuid4(), Role.USER)[0] for _ in range(4)]
     for token in (first, second, others[0], first, others[1]):  # the last drives out `second`
         await verifier.verify(token)
