@@ -2,18 +2,20 @@
 
 from dataclasses import dataclass
 
+from svckit.settings import setting
+
 MESSAGE_BYTES_MAX = 4 * 1024 * 1024
 METADATA_BYTES_MAX = 16 * 1024
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CallLimits:
     """Of the calls that one server process serves."""
 
-    calls_max: int = 1000
-    streams_max: int = 2000
-    call_timeout_s: float = 10.0
-    stream_timeout_s: float = 3600.0
+    calls_max: int = setting("CALLS_MAX", "unary calls served at once", 1000, at_least=1)
+    streams_max: int = setting("STREAMS_MAX", "streams served at once", 2000, at_least=1)
+    call_timeout_s: float = setting("CALL_TIMEOUT_S", "longest unary call", 10.0, at_least=0.1)
+    stream_timeout_s: float = setting("STREAM_TIMEOUT_S", "longest stream", 3600.0, at_least=1)
 
 
 @dataclass(frozen=True, slots=True)

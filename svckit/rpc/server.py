@@ -11,7 +11,6 @@ import signal
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Protocol, Self, TypeVar
 
 import grpc
@@ -37,14 +36,10 @@ Check = Callable[[], Awaitable[object]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ServerSettings:
+class ServerSettings(CallLimits):
     """Where and how a program serves. The port is each program's own setting."""
 
     host: str = setting("BIND_HOST", "address that gRPC listens on", "0.0.0.0")  # noqa: S104 in a container that is the only useful one
-    calls_max: int = setting("CALLS_MAX", "unary calls served at once", 1000, at_least=1)
-    streams_max: int = setting("STREAMS_MAX", "streams served at once", 2000, at_least=1)
-    call_timeout_s: float = setting("CALL_TIMEOUT_S", "longest unary call", 10.0, at_least=0.1)
-    stream_timeout_s: float = setting("STREAM_TIMEOUT_S", "longest stream", 3600.0, at_least=1)
     connection_age_s: float = setting(
         "CONNECTION_AGE_S",
         "clients reconnect after this, and so find new replicas",
@@ -58,11 +53,6 @@ class ServerSettings:
         "DRAIN_TIMEOUT_S", "time that accepted calls have to end", 20.0, at_least=0
     )
     reflection: bool = setting("GRPC_REFLECTION", "serve the reflection service", default=False)
-
-    def limits(self) -> CallLimits:
-        return CallLimits(
-            self.calls_max, self.streams_max, self.call_timeout_s, self.stream_timeout_s
-        )
 
 
 class Server:
@@ -79,7 +69,7 @@ class Server:
         self._settings = settings
         self._checks = checks
         self._names = [service.full_name for service in services]
-        self._table = RpcTable(verifier, settings.limits())
+        self._table = RpcTable(verifier, settings)
         for service, servicer in services.items():
             self._table.bind(service, servicer)
         self._grpc = grpc.aio.server(options=_options(settings))
@@ -138,21 +128,12 @@ class Server:
             await self._health.set(name, status)
 
 
-class Serving(Protocol):
+class Serving(AbstractAsyncContextManager[object], Protocol):
     """A server, of gRPC or not: it listens while its block lasts, and drains at its end."""
 
     port: int
 
     async def watch_health(self) -> None: ...
-
-    async def __aenter__(self) -> object: ...
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None: ...
 
 
 ServerT = TypeVar("ServerT", bound=Serving)

@@ -54,10 +54,7 @@ class RpcStatus:
 
 
 def code_of(error: errors.DomainError) -> grpc.StatusCode:
-    for kind in type(error).__mro__:
-        if kind in _CODES:
-            return _CODES[kind]
-    raise AssertionError("DomainError itself is in the table")
+    return next(_CODES[kind] for kind in type(error).__mro__ if kind in _CODES)
 
 
 def to_rpc_status(error: errors.DomainError) -> RpcStatus:
