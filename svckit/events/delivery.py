@@ -76,6 +76,9 @@ class ConsumerSettings:
     acknowledge_every_s: float = 0.02
     backoff_min_s: float = 0.1
     backoff_max_s: float = 2.0
+    block_s: float = 0.25  # a reader, until there is something
+    look_again_s: float = 0.01  # at the other partitions, while one has all in hand that it may
+    trim_every_s: float = 30.0
 
 
 @dataclass(slots=True)

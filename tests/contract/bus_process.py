@@ -17,8 +17,8 @@ from redis.asyncio import Redis
 
 from svckit.events.bus import BusEvent, Fence, Fenced, Handler, Position
 from svckit.events.delivery import ConsumerSettings
-from svckit.events.redis.consumer import RedisConsumer, StreamSettings
-from tests.contract.redis_engine import QUICK_STREAMS, SHORT_LEASES, RedisEngine
+from svckit.events.redis.consumer import RedisConsumer
+from tests.contract.redis_engine import SHORT_LEASES, RedisEngine
 
 GROUP = "group"
 STAYS_AT_EVENT = 20
@@ -85,13 +85,11 @@ async def main(
     engine: str, url: str, prefix: str, leases: str, effects_url: str, key: str, step: str
 ) -> None:
     assert engine == "redis"
-    settings, streams = ConsumerSettings(), StreamSettings()
-    if leases == "short":
-        settings, streams = SHORT_LEASES, QUICK_STREAMS
+    settings = SHORT_LEASES if leases == "short" else ConsumerSettings()
     async with Redis.from_url(effects_url) as redis:
         handler = Effects(redis, key, step)
         bus = RedisEngine(url, prefix).settings()
-        consumer = RedisConsumer(bus, GROUP, handler, settings, streams)
+        consumer = RedisConsumer(bus, GROUP, handler, settings)
         running = asyncio.create_task(consumer.run())
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, running.cancel)
         with suppress(asyncio.CancelledError):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from svckit.events.bus import BatchHandler, Handler
 from svckit.events.delivery import ConsumerSettings, DeliverySettings
 from svckit.events.redis.bus import RedisBus
-from svckit.events.redis.consumer import RedisConsumer, StreamSettings
+from svckit.events.redis.consumer import RedisConsumer
 from svckit.events.redis.dead_letters import RedisDeadLetters
 from svckit.events.redis.groups import RedisGroups
 from svckit.events.redis.publisher import RedisPublisher
@@ -16,8 +16,9 @@ from svckit.events.settings import BusSettings
 from svckit.settings import Secret
 from tests.contract.bus_engine import PARTITIONS
 
-QUICK = ConsumerSettings(lease_renew_s=0.1, backoff_min_s=0.01, backoff_max_s=0.05)
-QUICK_STREAMS = StreamSettings(trim_every_s=0.02)
+QUICK = ConsumerSettings(
+    lease_renew_s=0.1, backoff_min_s=0.01, backoff_max_s=0.05, trim_every_s=0.02
+)
 SHORT_LEASES = replace(QUICK, lease_ttl_s=1.0)
 
 
@@ -51,7 +52,7 @@ class RedisEngine:
         self, group: str, handler: Handler | BatchHandler, delivery: DeliverySettings
     ) -> RedisConsumer:
         settings = replace(QUICK, delivery=delivery)
-        return RedisConsumer(self.settings(), group, handler, settings, QUICK_STREAMS)
+        return RedisConsumer(self.settings(), group, handler, settings)
 
     def dead_letters(self) -> RedisDeadLetters:
         return RedisDeadLetters(self.bus())

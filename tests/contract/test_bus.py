@@ -23,7 +23,7 @@ from tests.contract.bus_engine import (
 )
 from tests.contract.bus_failure_suite import BusFailureSuite, BusMemorySuite
 from tests.contract.bus_suite import BusSuite
-from tests.contract.redis_engine import QUICK, QUICK_STREAMS, RedisEngine
+from tests.contract.redis_engine import QUICK, RedisEngine
 from tests.polling import until
 from tests.stacks.redis_servers import SERVERS, server_named
 from tests.stores import throwaway
@@ -224,7 +224,7 @@ class TestRedisLeases:
 
         handler = Recorder(freeze)
         await bus.publish(epoch, [record("lane", 1), record("lane", 2)])
-        consumer = RedisConsumer(engine.settings(), "group", handler, QUICK, QUICK_STREAMS, clock)
+        consumer = RedisConsumer(engine.settings(), "group", handler, QUICK, clock)
         async with running(consumer):
             await until(lambda: len(tokens) == 2)
         assert tokens[b"2"] > tokens[b"1"]

@@ -18,7 +18,7 @@ from redis.asyncio import Redis
 from svckit.events.bus import BusEvent, Fence, Handler
 from svckit.events.delivery import ConsumerSettings, DeliverySettings
 from svckit.events.outbox import OutboxRecord
-from svckit.events.redis.consumer import RedisConsumer, StreamSettings
+from svckit.events.redis.consumer import RedisConsumer
 from svckit.events.redis.publisher import RedisPublisher
 from svckit.events.relay import Relay, RelaySettings
 from svckit.events.settings import BusSettings
@@ -36,8 +36,9 @@ LOSSES = 2
 BEHIND_EVENTS = 200  # on the bus and not yet handled when it is lost
 # Nothing is published again only for safety: it would hide what is not known to be lost.
 RELAY = RelaySettings(lease_ttl_s=1.0, lease_renew_s=0.2, publish_timeout_s=0.8, republish_s=0.0)
-CONSUMER = ConsumerSettings(DeliverySettings(events_max=20), lease_ttl_s=1.0, lease_renew_s=0.2)
-STREAMS = StreamSettings(trim_every_s=0.5)
+CONSUMER = ConsumerSettings(
+    DeliverySettings(events_max=20), lease_ttl_s=1.0, lease_renew_s=0.2, trim_every_s=0.5
+)
 
 
 class GatedHandler(Handler):
@@ -139,7 +140,7 @@ async def test_nothing_is_lost_when_the_bus_loses_its_memory_under_load(
     publisher = RedisPublisher(settings)
     relay = Relay(PostgresOutbox(database), publisher, RELAY)
     handler, writers = GatedHandler(), Writers(database, relay.nudge)
-    consumer = RedisConsumer(settings, "group", handler, CONSUMER, STREAMS)
+    consumer = RedisConsumer(settings, "group", handler, CONSUMER)
 
     async def on_the_bus_only() -> set[UUID]:
         rows = await database.fetch("SELECT id FROM outbox WHERE published_at IS NOT NULL")

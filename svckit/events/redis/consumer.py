@@ -16,7 +16,6 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 
 from redis.exceptions import RedisError
 
@@ -48,35 +47,8 @@ logger = logging.getLogger(__name__)
 FORESEEN = (RedisError, OSError, TimeoutError, Fenced, BusEmptied, DeadLettersFull)
 
 
-@dataclass(frozen=True, slots=True)
-class StreamSettings:
-    """How a member reads and trims its partitions, which are streams."""
-
-    block_s: float = 0.25
-    look_again_s: float = 0.01  # at the other partitions, while one has all in hand that it may
-    trim_every_s: float = 30.0
-
-
-@dataclass(slots=True)
-class _Member:
-    """The part of a member that outlives a session."""
-
-    bus: RedisBus
-    reader: RedisBus  # a client of its own: its calls block
-    group: str
-    handler: Handler | BatchHandler
-    settings: ConsumerSettings
-    streams: StreamSettings
-    clock: Callable[[], float]
-    name: str = field(default_factory=lambda: uuid.uuid4().hex)
-    newest_token: int = 0
-
-    def pauses_s(self) -> Iterator[float]:
-        return backoff_s(self.settings.backoff_min_s, self.settings.backoff_max_s)
-
-
 class RedisConsumer:
-    """A `Consumer`."""
+    """A `Consumer`: the part of a member that outlives a session."""
 
     def __init__(
         self,
@@ -84,40 +56,40 @@ class RedisConsumer:
         group: str,
         handler: Handler | BatchHandler,
         settings: ConsumerSettings | None = None,
-        streams: StreamSettings | None = None,
         clock: Callable[[], float] = time.monotonic,
         make_bus: Callable[[BusSettings], RedisBus] = RedisBus,
     ) -> None:
-        self._member = _Member(
-            bus=make_bus(bus),
-            reader=make_bus(bus),
-            group=group,
-            handler=handler,
-            settings=settings or ConsumerSettings(),
-            streams=streams or StreamSettings(),
-            clock=clock,
-        )
+        self.bus = make_bus(bus)
+        self.reader = make_bus(bus)  # a client of its own: its calls block
+        self.group = group
+        self.handler = handler
+        self.settings = settings or ConsumerSettings()
+        self.clock = clock
+        self.name = uuid.uuid4().hex
+        self.newest_token = 0
 
     async def run(self) -> None:
         """Work until cancelled; gives the leases back on the way out."""
-        member = self._member
-        session, pauses_s = _Session(member), member.pauses_s()
+        session, pauses_s = _Session(self), self.pauses_s()
         try:
             while True:
-                started_at_s = member.clock()
+                started_at_s = self.clock()
                 await self._run_to_its_end(session)
-                if member.clock() - started_at_s > member.settings.lease_ttl_s:
-                    pauses_s = member.pauses_s()
+                if self.clock() - started_at_s > self.settings.lease_ttl_s:
+                    pauses_s = self.pauses_s()
                 await asyncio.sleep(next(pauses_s))
-                session = _Session(member)
+                session = _Session(self)
         finally:
             with suppress(Exception):  # the leases end by themselves
                 await session.leave()
-            await member.reader.aclose()
-            await member.bus.aclose()
+            await self.reader.aclose()
+            await self.bus.aclose()
 
     async def ping(self) -> None:
-        await self._member.bus.ping()
+        await self.bus.ping()
+
+    def pauses_s(self) -> Iterator[float]:
+        return backoff_s(self.settings.backoff_min_s, self.settings.backoff_max_s)
 
     async def _run_to_its_end(self, session: "_Session") -> None:
         """In a task of its own: one that is failing would swallow that we are cancelled."""
@@ -132,14 +104,14 @@ class RedisConsumer:
                 self._take_note(error)
 
     def _take_note(self, error: BaseException) -> None:
-        member, reasons = self._member, list(_leaves(error))
+        reasons = list(_leaves(error))
         tokens = [each.newest_token for each in reasons if isinstance(each, Fenced)]
-        member.newest_token = max(member.newest_token, *tokens, 0)
+        self.newest_token = max(self.newest_token, *tokens, 0)
         is_foreseen = all(isinstance(reason, FORESEEN) for reason in reasons)
         logger.log(
             logging.WARNING if is_foreseen else logging.ERROR,
             "bus_session_ended",
-            extra={"group": member.group, "reasons": [repr(each) for each in reasons]},
+            extra={"group": self.group, "reasons": [repr(each) for each in reasons]},
             exc_info=None if is_foreseen else error,
         )
 
@@ -147,12 +119,11 @@ class RedisConsumer:
 class _Session:
     """From opening the bus to the first thing that goes wrong."""
 
-    def __init__(self, member: _Member) -> None:
+    def __init__(self, member: RedisConsumer) -> None:
         self._member = member
         self._bus = member.bus
         self._group = member.group
         self._settings = member.settings
-        self._streams = member.streams
         self._epoch = ""
         self._partitions: dict[int, Partition] = {}
         self._lease_until_s = 0.0
@@ -247,16 +218,15 @@ class _Session:
 
     async def _read(self) -> None:
         """Reads the partitions that have room, and waits for entries while all have."""
-        streams = self._streams
         while True:
             self._readable.clear()
             ours = [each for each in self._partitions.values() if each.is_ready]
             free = [each for each in ours if self._has_room(each)]
             if free and len(free) == len(ours):
-                await self._read_from(free, streams.block_s)
+                await self._read_from(free, self._settings.block_s)
             elif not free or not await self._read_from(free, block_s=0):
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(streams.look_again_s if free else None):
+                    async with asyncio.timeout(self._settings.look_again_s if free else None):
                         await self._readable.wait()
 
     def _events_max(self) -> int:
@@ -333,7 +303,7 @@ class _Session:
     async def _keep_trimming(self) -> None:
         """Not at once: in a memory that is new, all groups shall have come back first."""
         while True:
-            await asyncio.sleep(self._streams.trim_every_s)
+            await asyncio.sleep(self._settings.trim_every_s)
             await self._bus.trim(self._epoch, list(self._partitions))
 
     async def leave(self) -> None:

@@ -30,7 +30,7 @@ from svckit.events.settings import BusSettings
 from svckit.mongo.client import Mongo
 from svckit.settings import Secret
 from tests.oracle.shared.processes import Process, SteppedBus, SteppedOutbox
-from tests.oracle.shared.workers import HASTY, HASTY_STREAMS
+from tests.oracle.shared.workers import HASTY
 from tests.polling import until
 from tests.stacks.content_stack import PATIENT, ContentStack, open_content_stack
 from tests.stacks.feed_stack import AgeClock
@@ -149,7 +149,7 @@ class System:
 
     def _consumer(self, group: str, handler: Handler, process: Process) -> RedisConsumer:
         make_bus = partial(SteppedBus, step=process.step)
-        return RedisConsumer(self.bus, group, handler, HASTY, HASTY_STREAMS, make_bus=make_bus)
+        return RedisConsumer(self.bus, group, handler, HASTY, make_bus=make_bus)
 
     def start_missing(self) -> None:
         for which, processes in self.running.items():

@@ -22,7 +22,7 @@ from feed_svc.model import UserId
 from feed_svc.redis_store import FeedRedis, StoreLimits, StoreSettings
 from feed_svc.settings import Settings
 from svckit.events.delivery import ConsumerSettings, DeliverySettings
-from svckit.events.redis.consumer import RedisConsumer, StreamSettings
+from svckit.events.redis.consumer import RedisConsumer
 from svckit.events.settings import BusSettings
 from svckit.rpc.client import ServiceChannel
 from tests.oracle.shared.processes import Process, SteppedBus
@@ -38,8 +38,8 @@ HASTY = ConsumerSettings(
     acknowledge_every_s=0.005,
     backoff_min_s=0.01,
     backoff_max_s=0.1,
+    block_s=0.1,
 )
-HASTY_STREAMS = StreamSettings(block_s=0.1)
 
 
 @dataclass
@@ -139,7 +139,7 @@ class Worker(Process):
         super().__init__()
         self._gate = gate
         make_bus = partial(SteppedBus, step=self.step)
-        consumer = RedisConsumer(bus, GROUP, app.events, HASTY, HASTY_STREAMS, gate.clock, make_bus)
+        consumer = RedisConsumer(bus, GROUP, app.events, HASTY, gate.clock, make_bus)
         self.begin(consumer.run())
 
     async def step(self, call: str) -> None:
