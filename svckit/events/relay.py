@@ -15,8 +15,8 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import aclosing, contextmanager, suppress
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Generic
 
@@ -160,20 +160,19 @@ class Relay(Generic[Key]):
         return True
 
     async def _publish(self, records: Sequence[BusRecord]) -> None:
-        with self._watched():
-            async with asyncio.timeout(self._settings.publish_timeout_s):
-                await self._publisher.publish(records)
+        async with self._watched():
+            await self._publisher.publish(records)
 
     async def _look_at_bus(self) -> None:
-        with self._watched():
-            async with asyncio.timeout(self._settings.publish_timeout_s):
-                self._epoch = await self._publisher.epoch()
+        async with self._watched():
+            self._epoch = await self._publisher.epoch()
 
-    @contextmanager
-    def _watched(self) -> Generator[None]:
-        """A call to the bus that fails: what it took last may be gone with the connection."""
+    @asynccontextmanager
+    async def _watched(self) -> AsyncGenerator[None]:
+        """A call to the bus, for so long. If it fails, what the bus took last may be gone, too."""
         try:
-            yield
+            async with asyncio.timeout(self._settings.publish_timeout_s):
+                yield
         except Exception:
             self._may_have_lost = True
             raise
