@@ -34,13 +34,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 async def _list(groups: Groups, letters: DeadLetters) -> None:
     dead = Counter([letter.group async for letter in letters.read()])
-    for state in await groups.read():
+    for state in await groups.group_states():
         told = asdict(state) | {"dead_letters": dead[state.name]}
         sys.stdout.write(json.dumps(told, ensure_ascii=False) + "\n")
 
 
 async def _retire(groups: Groups, letters: DeadLetters, name: str, *, is_sure: bool) -> None:
-    found = [state for state in await groups.read() if state.name == name]
+    found = [state for state in await groups.group_states() if state.name == name]
     if not found:
         raise Refused(f"there is no group {name}")
     dead = [letter async for letter in letters.read() if letter.group == name]

@@ -107,13 +107,8 @@ class BusEvent:
     attempt: int = 1
 
 
-class Handler(ABC):
-    """Takes events one by one: of one lane in order, of different lanes side by side.
-
-    What it raises decides: `Unavailable` and its kin (`svckit.events.delivery.TRANSIENT`) = again,
-    for as long as it takes; `Undecodable` = a dead letter; anything else = a dead letter after some
-    more tries. It bounds its own time, and may see every event more than once.
-    """
+class _OfGroup:
+    """What every handler has for its group."""
 
     types: frozenset[str] | None = None
     """Only events of these types are handed over; None = all."""
@@ -126,24 +121,26 @@ class Handler(ABC):
         """
         return None
 
+
+class Handler(_OfGroup, ABC):
+    """Takes events one by one: of one lane in order, of different lanes side by side.
+
+    What it raises decides: `Unavailable` and its kin (`svckit.events.delivery.TRANSIENT`) = again,
+    for as long as it takes; `Undecodable` = a dead letter; anything else = a dead letter after some
+    more tries. It bounds its own time, and may see every event more than once.
+    """
+
     @abstractmethod
     async def handle(self, event: BusEvent, fence: Fence) -> None:
         """The event counts as handled once this returns."""
 
 
-class BatchHandler(ABC):
+class BatchHandler(_OfGroup, ABC):
     """Takes events in batches: of one partition in order, of different partitions side by side.
 
     Takes all of a batch or raises as a `Handler` does; then its events come one by one, so that
     one bad event does not keep the others.
     """
-
-    types: frozenset[str] | None = None
-    """See `Handler.types`."""
-
-    async def assigned(self, fence: Fence) -> Position | None:  # noqa: ARG002
-        """See `Handler.assigned`."""
-        return None
 
     @abstractmethod
     async def handle_batch(self, events: Sequence[BusEvent], fence: Fence) -> None:
@@ -204,7 +201,7 @@ class GroupIsAlive(Exception):
 class Groups(Protocol):
     """The groups that events are kept for."""
 
-    async def read(self) -> Sequence[GroupState]:
+    async def group_states(self) -> Sequence[GroupState]:
         """All of them, by name."""
 
     async def retire(self, group: str) -> None:

@@ -1,7 +1,6 @@
 """From settings to the event bus that they name: the only module that knows its engines."""
 
-import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import aclosing, asynccontextmanager
 
 from svckit.events.bus import BatchHandler, Consumer, DeadLetters, Groups, Handler, Publisher
@@ -9,7 +8,6 @@ from svckit.events.delivery import ConsumerSettings
 from svckit.events.redis.bus import RedisBus
 from svckit.events.redis.consumer import RedisConsumer
 from svckit.events.redis.dead_letters import RedisDeadLetters
-from svckit.events.redis.groups import RedisGroups
 from svckit.events.redis.publisher import RedisPublisher
 from svckit.events.settings import BusSettings
 
@@ -26,10 +24,9 @@ def make_consumer(
     group: str,
     handler: Handler | BatchHandler,
     consumer_settings: ConsumerSettings | None = None,
-    clock: Callable[[], float] = time.monotonic,
 ) -> Consumer:
     """A member of the group; its `run` connects, and gives everything back in the end."""
-    return RedisConsumer(settings, group, handler, consumer_settings, clock=clock)
+    return RedisConsumer(settings, group, handler, consumer_settings)
 
 
 @asynccontextmanager
@@ -41,4 +38,4 @@ async def open_dead_letters(settings: BusSettings) -> AsyncGenerator[DeadLetters
 @asynccontextmanager
 async def open_groups(settings: BusSettings) -> AsyncGenerator[Groups]:
     async with aclosing(RedisBus(settings)) as bus:
-        yield RedisGroups(bus)
+        yield bus

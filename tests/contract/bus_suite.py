@@ -183,7 +183,9 @@ class BusSuite(BusTests):
         self, engine: BusEngine, publisher: Publisher
     ) -> None:
         async def stand() -> dict[str, tuple[int, int]]:
-            return {each.name: (each.members, each.lag) for each in await engine.groups().read()}
+            return {
+                each.name: (each.members, each.lag) for each in await engine.groups().group_states()
+            }
 
         async def is_all_trimmed() -> bool:
             return await engine.kept() <= PARTITIONS

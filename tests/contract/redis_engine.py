@@ -10,7 +10,6 @@ from svckit.events.delivery import ConsumerSettings, DeliverySettings
 from svckit.events.redis.bus import RedisBus
 from svckit.events.redis.consumer import RedisConsumer
 from svckit.events.redis.dead_letters import RedisDeadLetters
-from svckit.events.redis.groups import RedisGroups
 from svckit.events.redis.publisher import RedisPublisher
 from svckit.events.settings import BusSettings
 from svckit.settings import Secret
@@ -57,8 +56,8 @@ class RedisEngine:
     def dead_letters(self) -> RedisDeadLetters:
         return RedisDeadLetters(self.bus())
 
-    def groups(self) -> RedisGroups:
-        return RedisGroups(self.bus())
+    def groups(self) -> RedisBus:
+        return self.bus()
 
     async def damage(self, partition: int) -> None:
         bus = self.bus()

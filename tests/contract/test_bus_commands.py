@@ -122,4 +122,4 @@ async def test_groups_are_listed_and_retired_once_nobody_is_in_them(engine: Redi
     assert await refused("old", "--yes") == "there is no group old"
     assert "BUS_GROUPS" in await refused("expected", "--yes")
     assert await letters(engine) == []
-    assert [state.name for state in await engine.groups().read()] == ["expected", "new"]
+    assert [state.name for state in await engine.groups().group_states()] == ["expected", "new"]

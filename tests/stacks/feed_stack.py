@@ -140,7 +140,9 @@ class Traffic:
 
     async def _is_handled(self) -> bool:
         """The group is past everything that is on the bus."""
-        return any(each.name == GROUP and not each.lag for each in await self._groups.read())
+        return any(
+            each.name == GROUP and not each.lag for each in await self._groups.group_states()
+        )
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ from svckit.events.bus import (
     BusRecord,
     Epoch,
     Fence,
+    GroupIsAlive,
     GroupState,
     Undecodable,
     partition_of,
@@ -78,7 +79,10 @@ class Lease:
 
 
 class RedisBus:
-    """Every call ends within `REQUEST_TIMEOUT_S`; trying again is up to the caller."""
+    """Every call ends within `REQUEST_TIMEOUT_S`; trying again is up to the caller.
+
+    It is `Groups` itself; what else stands beside makes the driver's errors errors of ours.
+    """
 
     def __init__(self, settings: BusSettings, redis: Redis | None = None) -> None:
         self.redis = redis or connect(settings)
@@ -229,21 +233,25 @@ class RedisBus:
         keys = [self._epoch_key, self._groups_key, self._positions_key, *streams]
         return cast("int", await self._run("trim", keys, [epoch, *partitions]))
 
-    async def groups(self) -> Sequence[GroupState]:
+    async def group_states(self) -> Sequence[GroupState]:
         keys = [self._groups_key, self._positions_key, self._tails_key, *self.streams]
-        rows = cast("list[Any]", await self._run("groups", keys, self._keys("members:")))
+        with bus_errors():
+            await self.open()
+            rows = cast("list[Any]", await self._run("groups", keys, self._keys("members:")))
         triples = zip(*[iter(rows)] * 3, strict=True)
         return [GroupState(name.decode(), members, lag) for name, members, lag in triples]
 
-    async def retire(self, group: str) -> bool:
-        """False = it has members, and nothing was done."""
+    async def retire(self, group: str) -> None:
         keys = [
             self._groups_key,
             *self._keys(f"members:{group}"),
             self._leases_key,
             self._positions_key,
         ]
-        return bool(await self._run("retire", keys, [group, self.partitions]))
+        with bus_errors():
+            await self.open()
+            if not await self._run("retire", keys, [group, self.partitions]):
+                raise GroupIsAlive(group)
 
     async def ping(self) -> None:
         with bus_errors():
