@@ -24,26 +24,8 @@ _RANDOM_BITS = 74
 _STEP_BACK_MS_MAX = 10_000
 
 
-class _IdMaker:
-    """Holds the last id as one number, time above randomness: to go on is to add."""
-
-    def __init__(self) -> None:
-        self._last = 0
-
-    def new(self, clock: Clock) -> UUID:
-        now_ms = int(clock() * 1000)
-        last_ms = self._last >> _RANDOM_BITS
-        if last_ms - _STEP_BACK_MS_MAX < now_ms <= last_ms:
-            self._last += 1 + secrets.randbits(32)
-        else:
-            # The highest random bit stays 0, so that a millisecond has room for 2**41 steps.
-            self._last = now_ms << _RANDOM_BITS | secrets.randbits(_RANDOM_BITS - 1)
-        above_variant, rand_b = divmod(self._last, 1 << 62)
-        unix_ms, rand_a = divmod(above_variant, 1 << 12)
-        return UUID(int=unix_ms << 80 | 0x7 << 76 | rand_a << 64 | 0b10 << 62 | rand_b)
-
-
-_maker = _IdMaker()
+# The last id as one number, time above randomness: to go on is to add.
+_last = 0
 
 
 def new_id(clock: Clock = time.time) -> UUID:
@@ -52,7 +34,17 @@ def new_id(clock: Clock = time.time) -> UUID:
     A clock that steps back by less than 10 s does not break the order; after a larger step the ids
     follow the clock again, so that a wrong future does not stick to them.
     """
-    return _maker.new(clock)
+    global _last  # noqa: PLW0603 ids rise in the whole process
+    now_ms = int(clock() * 1000)
+    last_ms = _last >> _RANDOM_BITS
+    if last_ms - _STEP_BACK_MS_MAX < now_ms <= last_ms:
+        _last += 1 + secrets.randbits(32)
+    else:
+        # The highest random bit stays 0, so that a millisecond has room for 2**41 steps.
+        _last = now_ms << _RANDOM_BITS | secrets.randbits(_RANDOM_BITS - 1)
+    above_variant, rand_b = divmod(_last, 1 << 62)
+    unix_ms, rand_a = divmod(above_variant, 1 << 12)
+    return UUID(int=unix_ms << 80 | 0x7 << 76 | rand_a << 64 | 0b10 << 62 | rand_b)
 
 
 def parse_id(text: str, field: str) -> UUID:

@@ -42,10 +42,8 @@ def normal_text(value: str, *, multiline: bool = False) -> str:
 
 def first_hidden(value: str, *, multiline: bool) -> str:
     """The first character that hides or disguises text; empty = none."""
+    meant = _INVISIBLE_BUT_MEANT | _LINE_BREAKS if multiline else _INVISIBLE_BUT_MEANT
     for character in value:
-        if unicodedata.category(character) not in _HIDING_CATEGORIES:
-            continue
-        if character in _INVISIBLE_BUT_MEANT or (multiline and character in _LINE_BREAKS):
-            continue
-        return character
+        if unicodedata.category(character) in _HIDING_CATEGORIES and character not in meant:
+            return character
     return ""
