@@ -148,9 +148,6 @@ class SigningKeys(_KeyFile[SigningKey]):
     def signing_key(self) -> SigningKey:
         return next(iter(self.keys().values()))
 
-    def public_set(self) -> JwkSet:
-        return public_set(self.keys().values())
-
 
 def read_private(path: Path) -> dict[str, SigningKey]:
     """The keys of a private file by their ids, the one that signs first."""

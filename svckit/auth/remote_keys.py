@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
@@ -12,13 +11,6 @@ from svckit.auth.keys import JwkSet, VerifyingKey, parse_public_set
 from svckit.errors import Unavailable
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class RemoteKeysSettings:
-    interval_s: float = 60.0
-    pause_s: float = 2.0  # between two fetches, whatever is asked for
-    timeout_s: float = 2.0
 
 
 class RemoteKeys:
@@ -33,11 +25,16 @@ class RemoteKeys:
         self,
         fetch: Callable[[], Awaitable[JwkSet]],
         dependency: str,
-        settings: RemoteKeysSettings | None = None,
+        *,
+        interval_s: float = 60.0,
+        pause_s: float = 2.0,  # between two fetches, whatever is asked for
+        timeout_s: float = 2.0,
     ) -> None:
         self._fetch = fetch
         self._dependency = dependency
-        self._settings = settings or RemoteKeysSettings()
+        self._interval_s = interval_s
+        self._pause_s = pause_s
+        self._timeout_s = timeout_s
         self._keys: dict[str, VerifyingKey] | None = None
         self._wanted = asyncio.Event()
         self._attempted = asyncio.Event()
@@ -49,7 +46,7 @@ class RemoteKeys:
         if self._keys is None or (kid not in self._keys and not self._resting):
             self._wanted.set()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._settings.timeout_s):
+                async with asyncio.timeout(self._timeout_s):
                     await self._attempted.wait()
         if self._keys is None:
             raise Unavailable(dependency=self._dependency)
@@ -58,7 +55,6 @@ class RemoteKeys:
 
     async def run(self) -> None:
         """Fetch for ever; a failure is logged once, and so is its end."""
-        settings = self._settings
         while True:
             self._wanted.clear()
             await self._refresh()
@@ -66,17 +62,15 @@ class RemoteKeys:
             self._attempted = asyncio.Event()
             # A caller that asks for an unknown key within the pause is answered at once.
             self._resting = True
-            await asyncio.sleep(settings.pause_s)
+            await asyncio.sleep(self._pause_s)
             self._resting = False
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(
-                    settings.pause_s if self._failing else settings.interval_s
-                ):
+                async with asyncio.timeout(self._pause_s if self._failing else self._interval_s):
                     await self._wanted.wait()
 
     async def _refresh(self) -> None:
         try:
-            async with asyncio.timeout(self._settings.timeout_s):
+            async with asyncio.timeout(self._timeout_s):
                 self._keys = parse_public_set(await self._fetch())
         except Exception as error:  # noqa: BLE001 whatever it is, the last set stays in force
             if not self._failing:

@@ -9,7 +9,7 @@ import jwt
 import pytest
 
 from svckit.auth.keys import KeyFileError, SigningKeys, StaticKeys, public_set
-from svckit.auth.remote_keys import RemoteKeys, RemoteKeysSettings
+from svckit.auth.remote_keys import RemoteKeys
 from svckit.auth.revocations import Revocations
 from svckit.auth.tokens import (
     Role,
@@ -346,7 +346,7 @@ async def test_remote_keys_are_fetched_once_for_all_who_wait(remote):
 
 
 async def test_unknown_key_ids_do_not_multiply_fetches(remote):
-    keys = RemoteKeys(remote.fetch, "user_svc", RemoteKeysSettings(pause_s=60))
+    keys = RemoteKeys(remote.fetch, "user_svc", pause_s=60)
     async with running(keys):
         assert await keys.find("people.1")
         for number in range(100):
@@ -355,7 +355,7 @@ async def test_unknown_key_ids_do_not_multiply_fetches(remote):
 
 
 async def test_a_new_key_is_fetched_when_its_first_token_comes(remote, tmp_path):
-    keys = RemoteKeys(remote.fetch, "user_svc", RemoteKeysSettings(pause_s=0))
+    keys = RemoteKeys(remote.fetch, "user_svc", pause_s=0)
     main(["new", str(tmp_path / "next.json"), "--kid", "people.2"])
     async with running(keys):
         assert await keys.find("people.1")
@@ -367,14 +367,13 @@ async def test_a_new_key_is_fetched_when_its_first_token_comes(remote, tmp_path)
 
 
 async def test_keys_are_fetched_again_without_being_asked_for(remote):
-    settings = RemoteKeysSettings(interval_s=0.001, pause_s=0)
-    async with running(RemoteKeys(remote.fetch, "user_svc", settings)):
+    async with running(RemoteKeys(remote.fetch, "user_svc", interval_s=0.001, pause_s=0)):
         await remote.fetch_times(3)
 
 
 async def test_old_keys_serve_while_fetches_fail(remote, caplog):
     caplog.set_level(logging.INFO)
-    keys = RemoteKeys(remote.fetch, "user_svc", RemoteKeysSettings(interval_s=0.001, pause_s=0.001))
+    keys = RemoteKeys(remote.fetch, "user_svc", interval_s=0.001, pause_s=0.001)
     async with running(keys):
         assert await keys.find("people.1")
         remote.failing = True
@@ -391,7 +390,7 @@ async def test_without_any_keys_nobody_is_told_that_their_token_is_bad(
     remote, service_keys, revocations, user_keys, clock
 ):
     remote.failing = True
-    keys = RemoteKeys(remote.fetch, "user_svc", RemoteKeysSettings(timeout_s=0.01))
+    keys = RemoteKeys(remote.fetch, "user_svc", timeout_s=0.01)
     verifier = TokenVerifier(keys, service_keys, revocations, clock=clock)
     async with running(keys):
         with pytest.raises(Unavailable):
@@ -399,7 +398,7 @@ async def test_without_any_keys_nobody_is_told_that_their_token_is_bad(
 
 
 async def test_a_fetch_that_hangs_holds_nobody_for_long(remote):
-    keys = RemoteKeys(remote.fetch, "user_svc", RemoteKeysSettings(timeout_s=0.05, pause_s=0.001))
+    keys = RemoteKeys(remote.fetch, "user_svc", timeout_s=0.05, pause_s=0.001)
     remote.open.clear()
     async with running(keys):
         with pytest.raises(Unavailable):
