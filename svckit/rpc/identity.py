@@ -48,8 +48,7 @@ class Identity:
         }
 
     async def _fetch_revocations(self, since: datetime | None) -> Sequence[Revocation]:
-        since_time = None if since is None else timestamp(since)
-        request = pb.ListRevocationsRequest(since_time=since_time)
+        request = pb.ListRevocationsRequest(since_time=None if since is None else timestamp(since))
         response = await self._auth.ListRevocations(request)
         return [
             Revocation(UUID(each.session_id), each.revoke_time.ToDatetime(UTC))

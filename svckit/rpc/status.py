@@ -80,8 +80,7 @@ def to_rpc_status(error: errors.DomainError) -> RpcStatus:
         retry.retry_delay.FromMilliseconds(int(error.retry_after_s * 1000))
         details.append(retry)
     message = _message_of(error)
-    number: int = code.value[0]
-    status = status_pb2.Status(code=number, message=message)
+    status = status_pb2.Status(code=code.value[0], message=message)
     for detail in details:
         packed = AnyMessage()
         packed.Pack(detail)

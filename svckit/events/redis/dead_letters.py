@@ -21,17 +21,16 @@ class RedisDeadLetters:
         first = "-"
         while True:
             with bus_errors():
-                page = await self._page(first)
+                async with asyncio.timeout(REQUEST_TIMEOUT_S):
+                    reply = await self._bus.redis.xrange(
+                        self._bus.dead_key, min=first, count=PAGE_LETTERS
+                    )
+            page = cast("list[Entry]", reply)
             for letter_id, fields in page:
                 yield _letter(letter_id.decode(), fields)
             if len(page) < PAGE_LETTERS:
                 return
             first = f"({page[-1][0].decode()}"
-
-    async def _page(self, first: str) -> list[Entry]:
-        async with asyncio.timeout(REQUEST_TIMEOUT_S):
-            page = await self._bus.redis.xrange(self._bus.dead_key, min=first, count=PAGE_LETTERS)
-        return cast("list[Entry]", page)
 
     async def redrive(self, letters: Sequence[DeadLetter]) -> int:
         """An event that was put back before it breaks half-way is on the bus and still here."""
