@@ -62,7 +62,10 @@ def to_rpc_status(error: errors.DomainError) -> RpcStatus:
     details: list[Message] = [
         error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=error.metadata)
     ]
+    message = error.message
     if isinstance(error, errors.InvalidArgument):
+        told = (f"{each.field}: {each.description}" for each in error.violations)
+        message = "; ".join(told) or message
         details.append(
             error_details_pb2.BadRequest(
                 field_violations=[
@@ -79,19 +82,12 @@ def to_rpc_status(error: errors.DomainError) -> RpcStatus:
         retry = error_details_pb2.RetryInfo()
         retry.retry_delay.FromMilliseconds(int(error.retry_after_s * 1000))
         details.append(retry)
-    message = _message_of(error)
     status = status_pb2.Status(code=code.value[0], message=message)
     for detail in details:
         packed = AnyMessage()
         packed.Pack(detail)
         status.details.append(packed)
     return RpcStatus(code, message, status.SerializeToString())
-
-
-def _message_of(error: errors.DomainError) -> str:
-    if isinstance(error, errors.InvalidArgument) and error.violations:
-        return "; ".join(f"{each.field}: {each.description}" for each in error.violations)
-    return error.message
 
 
 def rich_status(rpc_error: grpc.aio.AioRpcError) -> status_pb2.Status:
@@ -126,11 +122,11 @@ def to_domain_error(rpc_error: grpc.aio.AioRpcError, peer: str) -> errors.Domain
             violations = [
                 errors.FieldViolation(each.field, each.description) for each in bad.field_violations
             ]
-    error: errors.DomainError
-    if kind is errors.InvalidArgument:
-        error = errors.InvalidArgument(violations, **metadata)
-    else:
-        error = kind(**metadata)
+    error = (
+        errors.InvalidArgument(violations, **metadata)
+        if kind is errors.InvalidArgument
+        else kind(**metadata)
+    )
     if reason:
         error.args = (reason,)
         error.reason = reason  # type: ignore[misc]  # shadows the class's reason with the peer's
