@@ -56,6 +56,3 @@ class LastKnown(Generic[K, V]):
 
     def forget(self, key: K) -> None:
         self._heard.drop(key)
-
-    def __len__(self) -> int:
-        return len(self._heard)

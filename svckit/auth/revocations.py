@@ -75,9 +75,6 @@ class Revocations:
         """How old the knowledge is; infinite before the first successful fetch."""
         return float("inf") if self._fetched_at_s is None else self._clock() - self._fetched_at_s
 
-    def __len__(self) -> int:
-        return len(self._forget_at_s)
-
     def is_revoked(self, session_id: UUID) -> bool:
         return session_id.int in self._forget_at_s
 
