@@ -31,11 +31,10 @@ class Patience:
     @asynccontextmanager
     async def limit(self, longest_s: float | None = None) -> AsyncGenerator[None]:
         """Ends what waits in the block for too long, or fails, as Unavailable."""
-        settings = self.settings
-        limit_s = settings.long_s if longest_s is None else longest_s
+        limit_s = self.settings.long_s if longest_s is None else longest_s
         try:
             async with asyncio.timeout(
-                limit_s if self._is_there else min(limit_s, settings.short_s)
+                limit_s if self._is_there else min(limit_s, self.settings.short_s)
             ):
                 yield
         except FAILURES as error:

@@ -141,8 +141,7 @@ def _parse_number(spec: _Setting, hint: type[int] | type[float], text: str) -> f
     try:
         number = hint(text)
     except ValueError:
-        kind = "a whole number" if hint is int else "a number"
-        raise ValueError(f"must be {kind}") from None
+        raise ValueError("must be a whole number" if hint is int else "must be a number") from None
     if spec.at_least is not None and not number >= spec.at_least:
         raise ValueError(f"must be at least {spec.at_least:g}")
     if spec.at_most is not None and not number <= spec.at_most:

@@ -42,17 +42,6 @@ from svckit.ids import new_id
 REQUEST_TIMEOUT_S = 1.0
 DEAD_LETTERS_MAX = 100_000
 ERROR_TEXT_MAX = 500
-SCRIPTS = (
-    "open",
-    "publish",
-    "hold",
-    "acknowledge",
-    "release",
-    "set_aside",
-    "trim",
-    "groups",
-    "retire",
-)
 
 START = f"{0:013d}-{0:013d}"
 """The position before the first entry. A position is an entry's id, padded to order as text."""
@@ -94,10 +83,9 @@ class RedisBus:
         )
         self._positions_key, self._tails_key, self.dead_key = self._keys("places", "tails", "dead")
         self.streams = self._keys(*map(str, range(settings.partitions)))
-        folder = files("svckit.events.redis").joinpath("lua")
         self._scripts = {
-            name: self.redis.register_script(folder.joinpath(f"{name}.lua").read_bytes())
-            for name in SCRIPTS
+            script.name.removesuffix(".lua"): self.redis.register_script(script.read_bytes())
+            for script in files("svckit.events.redis").joinpath("lua").iterdir()
         }
 
     def _keys(self, *names: str) -> list[str]:
