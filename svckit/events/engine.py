@@ -1,7 +1,7 @@
 """From settings to the event bus that they name: the only module that knows its engines."""
 
 from collections.abc import AsyncGenerator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 
 from svckit.events.bus import BatchHandler, Consumer, DeadLetters, Groups, Handler, Publisher
 from svckit.events.delivery import ConsumerSettings
@@ -12,11 +12,9 @@ from svckit.events.redis.publisher import RedisPublisher
 from svckit.events.settings import BusSettings
 
 
-@asynccontextmanager
-async def open_publisher(settings: BusSettings) -> AsyncGenerator[Publisher]:
+def open_publisher(settings: BusSettings) -> AbstractAsyncContextManager[Publisher]:
     """Opening does not connect: the first `epoch` does."""
-    async with aclosing(RedisPublisher(settings)) as publisher:
-        yield publisher
+    return aclosing(RedisPublisher(settings))
 
 
 def make_consumer(
@@ -35,7 +33,5 @@ async def open_dead_letters(settings: BusSettings) -> AsyncGenerator[DeadLetters
         yield RedisDeadLetters(bus)
 
 
-@asynccontextmanager
-async def open_groups(settings: BusSettings) -> AsyncGenerator[Groups]:
-    async with aclosing(RedisBus(settings)) as bus:
-        yield bus
+def open_groups(settings: BusSettings) -> AbstractAsyncContextManager[Groups]:
+    return aclosing(RedisBus(settings))

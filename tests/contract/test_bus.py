@@ -78,7 +78,7 @@ class TestRedisLeases:
 
     @pytest.fixture
     async def epoch(self, bus: RedisBus) -> str:
-        return await bus.open()
+        return (await bus.epoch()).name
 
     async def test_shares_are_even_to_one_and_nobody_takes_more(
         self, bus: RedisBus, epoch: str
@@ -111,11 +111,11 @@ class TestRedisLeases:
     ) -> None:
         _, [before, *_] = await bus.hold(epoch, "group", "a", 60, 0, [])
         await engine.empty()
-        _, [after, *_] = await bus.hold(await bus.open(), "group", "b", 60, 0, [])
+        _, [after, *_] = await bus.hold((await bus.epoch()).name, "group", "b", 60, 0, [])
         assert after.fence.token > before.fence.token
         await bus.release("group", [after.fence])
         newest = after.fence.token + 10**9
-        _, [last, *_] = await bus.hold(await bus.open(), "group", "b", 60, newest, [])
+        _, [last, *_] = await bus.hold((await bus.epoch()).name, "group", "b", 60, newest, [])
         assert last.fence.token == newest + 1
 
     async def test_former_owner_can_do_nothing(self, bus: RedisBus, epoch: str) -> None:
@@ -171,11 +171,11 @@ class TestRedisLeases:
     async def test_number_of_partitions_is_fixed_by_the_first(
         self, bus: RedisBus, engine: RedisEngine
     ) -> None:
-        await bus.open()
+        await bus.epoch()
         other = RedisBus(replace(engine.settings(), partitions=PARTITIONS + 1))
         engine.opened.append(other)
         with pytest.raises(BusMismatch, match="the bus has 4 partitions, BUS_PARTITIONS is 5"):
-            await other.open()
+            await other.epoch()
 
     async def test_entries_stay_in_order_when_the_clock_steps_back(
         self, bus: RedisBus, epoch: str, engine: RedisEngine
@@ -196,7 +196,7 @@ class TestRedisLeases:
         async with running(engine.consumer("group", handler, DELIVERY)):
             await until(lambda: len(handler.done()) == 3)
         await engine.empty()
-        await bus.publish(await bus.open(), published)
+        await bus.publish((await bus.epoch()).name, published)
         async with running(engine.consumer("group", handler, DELIVERY)):
             await until(lambda: len(handler.done()) == 6)
 

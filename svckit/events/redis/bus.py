@@ -91,10 +91,6 @@ class RedisBus:
     def _keys(self, *names: str) -> list[str]:
         return [f"{self._prefix}:{name}" for name in names]
 
-    async def open(self) -> str:
-        """Returns the epoch's name; see `epoch`."""
-        return (await self.epoch()).name
-
     async def epoch(self) -> Epoch:
         """Makes an empty memory ready, with all expected groups to keep for; says it is alive."""
         keys = [self._epoch_key, *self._keys("partitions"), self._groups_key, *self._keys("life")]
@@ -224,7 +220,7 @@ class RedisBus:
     async def group_states(self) -> Sequence[GroupState]:
         keys = [self._groups_key, self._positions_key, self._tails_key, *self.streams]
         with bus_errors():
-            await self.open()
+            await self.epoch()
             rows = cast("list[Any]", await self._run("groups", keys, self._keys("members:")))
         triples = zip(*[iter(rows)] * 3, strict=True)
         return [GroupState(name.decode(), members, lag) for name, members, lag in triples]
@@ -237,7 +233,7 @@ class RedisBus:
             self._positions_key,
         ]
         with bus_errors():
-            await self.open()
+            await self.epoch()
             if not await self._run("retire", keys, [group, self.partitions]):
                 raise GroupIsAlive(group)
 

@@ -134,7 +134,7 @@ class _Session:
     async def run(self) -> None:
         for bus in (self._bus, self._member.reader):
             await bus.disconnect()
-        self._epoch = await self._bus.open()
+        self._epoch = (await self._bus.epoch()).name
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
             self._delivering = Delivering(

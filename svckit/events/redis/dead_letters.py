@@ -36,9 +36,9 @@ class RedisDeadLetters:
         """An event that was put back before it breaks half-way is on the bus and still here."""
         again = [(letter, letter.event) for letter in letters if letter.event is not None]
         with bus_errors():
-            epoch = await self._bus.open()
+            epoch = await self._bus.epoch()
             await self._bus.publish(
-                epoch, [for_one_group(event, letter.group) for letter, event in again]
+                epoch.name, [for_one_group(event, letter.group) for letter, event in again]
             )
         return await self.drop([letter for letter, _ in again])
 

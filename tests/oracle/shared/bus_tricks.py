@@ -36,7 +36,7 @@ class BusTricks:
         streams = [self._bus.streams[number] for number in partitions]
         entries = [await self._last(stream, count) for stream in streams]
         records = [decode(fields) for some in entries for _, fields in some]
-        await self._bus.publish(await self._bus.open(), records)
+        await self._bus.publish((await self._bus.epoch()).name, records)
 
     async def rewind(self, group: str, count: int, partitions: Sequence[int]) -> None:
         """Move the group's positions back to before the last events of some partitions."""
