@@ -50,11 +50,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def contract_methods() -> dict[str, MethodDescriptor]:
     """Every rpc of the contract, by `Service/Method`."""
     data = files("newsfeed").joinpath("descriptors.binpb").read_bytes()
-    names = [file.name for file in FileDescriptorSet.FromString(data).file]
     methods: dict[str, MethodDescriptor] = {}
-    for name in names:
-        if name.startswith("newsfeed/"):
-            module = importlib.import_module(name.removesuffix(".proto").replace("/", ".") + "_pb2")
+    for file in FileDescriptorSet.FromString(data).file:
+        if file.name.startswith("newsfeed/"):
+            module = importlib.import_module(
+                file.name.removesuffix(".proto").replace("/", ".") + "_pb2"
+            )
             for service in module.DESCRIPTOR.services_by_name.values():
                 methods |= {f"{service.name}/{method.name}": method for method in service.methods}
     return methods
