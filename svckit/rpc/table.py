@@ -25,7 +25,7 @@ from opentelemetry.trace import SpanKind
 
 from svckit import errors, telemetry
 from svckit.auth.tokens import Caller, Role
-from svckit.bounds import check
+from svckit.bounds import check, look_of
 from svckit.context import Call, current_call
 from svckit.ids import new_id
 from svckit.rpc.limits import CallLimits
@@ -256,6 +256,7 @@ def _describe(descriptor: MethodDescriptor) -> _Method:
         raise ValueError(f"{path} does not say who may call it")
     if descriptor.client_streaming:
         raise ValueError(f"{path}: streams from clients are not served")
+    look_of(descriptor.input_type)  # bounds that can't be kept are found at start
     request_class = message_factory.GetMessageClass(descriptor.input_type)
     return _Method(path, access, request_class, is_stream=descriptor.server_streaming)
 
