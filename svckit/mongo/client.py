@@ -25,10 +25,11 @@ from motor.motor_asyncio import (
     AsyncIOMotorCollection,
 )
 from pymongo import ReturnDocument
-from pymongo.errors import PyMongoError
+from pymongo.errors import ConnectionFailure, OperationFailure, PyMongoError
 
 from svckit.backoff import backoff_s
-from svckit.mongo.errors import DuplicateKey, TransactionConflict, driver_errors, unavailable
+from svckit.dependency import Dependency
+from svckit.mongo.errors import DuplicateKey, TransactionConflict, driver_errors
 
 __all__ = [
     "Collection",
@@ -242,9 +243,9 @@ class Mongo:
         self.call_timeout_ms = int(settings.call_timeout_s * 1000)
         self._idle: list[AsyncIOMotorClientSession] = []
         self._ending: set[asyncio.Task[None]] = set()
-        self._is_silent = True  # until it has answered
-        self._search: asyncio.Future[Document] | None = None
-        self._search_until_s = 0.0
+        self._dependency = Dependency("mongodb", self._ask)
+        self._ping: asyncio.Future[Document] | None = None
+        self._ping_until_s = 0.0
 
     def collection(self, name: str) -> Collection:
         """Each call on it stands alone, and sees what is newest on the primary."""
@@ -266,7 +267,7 @@ class Mongo:
         """
         settings = self._settings
         pauses_s = backoff_s(settings.conflict_pause_min_s, settings.conflict_pause_max_s)
-        with driver_errors(self._fell_silent):
+        with driver_errors(self._dependency.fall_silent):
             async with asyncio.timeout(settings.transaction_timeout_s):
                 for _ in range(1, settings.conflict_attempts_max):
                     with suppress(TransactionConflict):
@@ -285,7 +286,7 @@ class Mongo:
             ending = asyncio.create_task(transaction.end())
             self._ending.add(ending)
             ending.add_done_callback(self._ending.discard)
-            longest_s = 0 if self._is_silent else self._settings.give_back_timeout_s
+            longest_s = 0 if self._dependency.is_silent else self._settings.give_back_timeout_s
             await asyncio.wait([ending], timeout=longest_s)
             raise
         self._idle.append(session)  # a new one would cost a seventh of a small transaction
@@ -316,48 +317,43 @@ class Mongo:
 
         A call that has waited for a while asks for a sign of life, and ends if none comes.
         """
+        self._dependency.require()
         settings = self._settings
-        longest_s = settings.call_timeout_s + settings.selection_timeout_s
-        if self._is_silent:
-            await self._find(settings.selection_timeout_s)
-        with driver_errors(self._fell_silent):
-            async with asyncio.timeout(longest_s):
+        with driver_errors(self._dependency.fall_silent):
+            async with asyncio.timeout(settings.call_timeout_s + settings.selection_timeout_s):
                 answer = asyncio.ensure_future(call(*args, **options))
                 try:
                     await asyncio.wait([answer], timeout=settings.sign_of_life_after_s)
                     if not answer.done():
-                        await self._find(settings.call_timeout_s * settings.sign_of_life_share)
+                        await self._ask()
                     return await answer
                 finally:
                     answer.cancel()
 
-    def _fell_silent(self) -> None:
-        self._is_silent = True
+    async def _ask(self) -> None:
+        """Raises what it likes unless the server answers; one ping serves all who ask.
 
-    async def _find(self, longest_s: float) -> None:
-        """Raises `Unavailable` unless the server answers; one search serves all callers.
-
-        It is done in a thread that calls don't take. A caller that arrives when the time for the
-        search is over does not wait.
+        It is in a thread that calls don't take. Who asks when its time is over does not wait.
         """
         loop = asyncio.get_running_loop()
-        search = self._search
-        if search is None or search.done():
-            search = loop.run_in_executor(None, self._client.delegate.admin.command, "ping")
-            search.add_done_callback(asyncio.Future.exception)  # seen, if nobody waits
-            self._search, self._search_until_s = search, loop.time() + longest_s
-        await asyncio.wait([search], timeout=max(0.0, self._search_until_s - loop.time()))
-        if not search.done():
-            self._fell_silent()
-            raise unavailable()
-        with driver_errors(self._fell_silent):
-            search.result()
-        self._is_silent = False
+        ping = self._ping
+        if ping is None or ping.done():
+            ping = loop.run_in_executor(None, self._client.delegate.admin.command, "ping")
+            ping.add_done_callback(asyncio.Future.exception)  # seen, if nobody waits
+            longest_s = self._settings.call_timeout_s * self._settings.sign_of_life_share
+            self._ping, self._ping_until_s = ping, loop.time() + longest_s
+        await asyncio.wait([ping], timeout=self._ping_until_s - loop.time())
+        if not ping.done():
+            raise ConnectionFailure("no sign of life")
+        with suppress(OperationFailure):  # it is an answer
+            ping.result()
 
-    async def ended(self) -> None:
+    async def close(self) -> None:
         """Waits until what was cancelled is rolled back, for a bounded time."""
+        await self._dependency.close()
         if self._ending:
             await asyncio.wait(self._ending, timeout=self._settings.give_back_timeout_s)
+        await asyncio.to_thread(self._client.close)  # it says good-bye to the server, and waits
 
 
 @asynccontextmanager
@@ -386,5 +382,4 @@ async def open_mongo(
     try:
         yield mongo
     finally:
-        await mongo.ended()
-        await asyncio.to_thread(client.close)  # it says good-bye to the server, and waits
+        await mongo.close()

@@ -29,6 +29,7 @@ from tests.troubles.gate import Gate, gate_before
 from tests.troubles.own_store import own_mongod
 
 PEOPLE = "people"
+SEND_AGAIN_S = 0.02
 # Slow, and then matches nothing.
 SLEEP = {"$where": "sleep(4000) || false"}
 
@@ -308,6 +309,7 @@ async def test_what_was_acknowledged_outlives_kill_9_with_its_event(tmp_path: Pa
                 await mongo.run(add)
             except (Unavailable, DeadlineExceeded) as error:
                 refused.append(error)
+                await asyncio.sleep(SEND_AGAIN_S)  # while it is silent nobody waits for it
             else:
                 acknowledged.add(person_id)
 
