@@ -6,7 +6,7 @@ the search for a server, a call, a whole transaction with its repetitions. What 
 failure is an error of `svckit.errors` or a `DuplicateKey`.
 
 The way to the driver is one: `Collection` → `Mongo.do`; in a transaction `Collection` →
-`Transaction.step` → `Mongo.do`, since a call there must not be left alone when its caller goes.
+`Transaction.do` → `Mongo.do`, since a call there must not be left alone when its caller goes.
 
 Writes are acknowledged by a majority, so what was acknowledged outlives any one server. Opening
 does not connect: a service starts without its database, and finds it again after an outage.
@@ -82,15 +82,15 @@ class Collection:
 
     def __init__(
         self,
-        mongo: "Mongo",
+        caller: "Mongo | Transaction",
+        call_timeout_ms: int,
         collection: "AsyncIOMotorCollection[Document]",
-        session: AsyncIOMotorClientSession | None = None,
-        transaction: "Transaction | None" = None,
+        session: AsyncIOMotorClientSession | None,
     ) -> None:
-        self._mongo = mongo
+        self._do = caller.do
+        self._call_timeout_ms = call_timeout_ms
         self._collection = collection
         self._session = session
-        self._transaction = transaction
 
     async def find(
         self,
@@ -108,7 +108,7 @@ class Collection:
             skip=skip,
             limit=limit,
             sort=None if sort is None else list(sort.items()),
-            max_time_ms=self._mongo.call_timeout_ms,
+            max_time_ms=self._call_timeout_ms,
             session=self._session,
         )
         return await self._do(cursor.to_list, None)
@@ -121,7 +121,7 @@ class Collection:
 
     async def aggregate(self, pipeline: Sequence[Expression]) -> list[Document]:
         cursor = self._collection.aggregate(
-            list(pipeline), session=self._session, maxTimeMS=self._mongo.call_timeout_ms
+            list(pipeline), session=self._session, maxTimeMS=self._call_timeout_ms
         )
         return await self._do(cursor.to_list, None)
 
@@ -130,7 +130,7 @@ class Collection:
             self._collection.count_documents,
             query,
             limit=at_most,
-            maxTimeMS=self._mongo.call_timeout_ms,
+            maxTimeMS=self._call_timeout_ms,
             session=self._session,
         )
 
@@ -152,7 +152,7 @@ class Collection:
                 session=self._session,
             )
         except DuplicateKey:
-            if self._transaction is not None:
+            if self._session is not None:  # the transaction is over
                 raise
             return False  # another one came first
         return result.upserted_id is not None
@@ -190,11 +190,6 @@ class Collection:
         result = await self._do(self._collection.delete_many, query, session=self._session)
         return result.deleted_count
 
-    async def _do(self, call: Callable[..., Awaitable[T]], *args: object, **options: object) -> T:
-        if self._transaction is not None:
-            return await self._transaction.step(call, *args, **options)
-        return await self._mongo.do(call, *args, **options)
-
 
 class Transaction:
     """One attempt at a transaction; its calls follow one another, never at once.
@@ -209,14 +204,10 @@ class Transaction:
         self._last: asyncio.Future[Any] | None = None
 
     def collection(self, name: str) -> Collection:
-        return self._mongo.collection_in(name, self._session, self)
+        return self._mongo.collection(name, self._session, self)
 
-    async def step(self, call: Callable[..., Awaitable[T]], *args: object, **options: object) -> T:
+    async def do(self, call: Callable[..., Awaitable[T]], *args: object, **options: object) -> T:
         return await self._mongo.do(self._shielded, call, *args, **options)
-
-    async def commit(self) -> None:
-        """The driver tries once more when nobody knows how it ended; what is committed stays so."""
-        await self._shielded(self._session.commit_transaction)
 
     async def end(self) -> None:
         """Rolls back what is not committed."""
@@ -240,24 +231,21 @@ class Mongo:
         self._client = client
         self._database = client[settings.database]
         self._settings = settings
-        self.call_timeout_ms = int(settings.call_timeout_s * 1000)
         self._idle: list[AsyncIOMotorClientSession] = []
         self._ending: set[asyncio.Task[None]] = set()
         self._dependency = Dependency("mongodb", self._ask)
         self._ping: asyncio.Future[Document] | None = None
         self._ping_until_s = 0.0
 
-    def collection(self, name: str) -> Collection:
-        """Each call on it stands alone, and sees what is newest on the primary."""
-        return self.collection_in(name)
-
-    def collection_in(
+    def collection(
         self,
         name: str,
         session: AsyncIOMotorClientSession | None = None,
         transaction: Transaction | None = None,
     ) -> Collection:
-        return Collection(self, self._database[name], session, transaction)
+        """Without a session each call stands alone, and sees what is newest on the primary."""
+        call_timeout_ms = int(self._settings.call_timeout_s * 1000)
+        return Collection(transaction or self, call_timeout_ms, self._database[name], session)
 
     async def run(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
         """Do `work` in a transaction, again from its start while others are in the way.
@@ -281,7 +269,8 @@ class Mongo:
         try:
             session.start_transaction()
             result = await work(transaction)
-            await self.do(transaction.commit)
+            # The driver tries once more when nobody knows how it ended; what is committed stays so.
+            await transaction.do(session.commit_transaction)
         except BaseException:
             ending = asyncio.create_task(transaction.end())
             self._ending.add(ending)
@@ -300,7 +289,7 @@ class Mongo:
         """
         session = await self.do(self._client.start_session, snapshot=True)
         try:
-            yield lambda name: self.collection_in(name, session)
+            yield lambda name: self.collection(name, session)
         finally:
             await session.end_session()
 
