@@ -330,7 +330,8 @@ class Mongo:
             ping = loop.run_in_executor(None, self._client.delegate.admin.command, "ping")
             ping.add_done_callback(asyncio.Future.exception)  # seen, if nobody waits
             longest_s = self._settings.call_timeout_s * self._settings.sign_of_life_share
-            self._ping, self._ping_until_s = ping, loop.time() + longest_s
+            self._ping = ping
+            self._ping_until_s = loop.time() + longest_s
         await asyncio.wait([ping], timeout=self._ping_until_s - loop.time())
         if not ping.done():
             raise ConnectionFailure("no sign of life")

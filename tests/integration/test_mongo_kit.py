@@ -14,6 +14,7 @@ from pymongo.errors import OperationFailure
 
 from svckit.errors import DeadlineExceeded, Unavailable
 from svckit.events.outbox import OutboxRecord
+from svckit.migration_files import Component, MigrationError
 from svckit.mongo.client import (
     DuplicateKey,
     Mongo,
@@ -22,7 +23,7 @@ from svckit.mongo.client import (
     TransactionConflict,
     open_mongo,
 )
-from svckit.mongo.migrations import Component, MigrationError, migrate
+from svckit.mongo.migrations import migrate
 from svckit.mongo.outbox import COMPONENT, OUTBOX, append
 from tests.polling import LATE_S, until
 from tests.troubles.gate import Gate, gate_before

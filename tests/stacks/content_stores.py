@@ -25,9 +25,10 @@ from content_svc.purge_store import PurgeStore
 from content_svc.store import PostStore, StoreLimits
 from content_svc.texts import all_tags
 from svckit.events.outbox import OutboxRecord
+from svckit.migration_files import Component
 from svckit.mongo.changes import Changes
 from svckit.mongo.client import Mongo, MongoSettings, open_mongo
-from svckit.mongo.migrations import Component, migrate
+from svckit.mongo.migrations import migrate
 from svckit.mongo.outbox import COMPONENT as OUTBOX_COMPONENT
 
 COMPONENT = Component("content_svc", Path(content_svc.__file__).parent / "migrations")
