@@ -6,11 +6,13 @@ batches, first pages.
 
 import uuid
 from datetime import UTC, datetime, timedelta
+from typing import cast
 
 from devstack.dataset import World
 from svckit.events.outbox import OutboxRecord
 from svckit.ids import MAX_ID, NIL_ID, new_id
 from svckit.postgres.changes import Change, Changes
+from svckit.postgres.client import Connection
 from svckit.postgres.client import Session as DatabaseSession
 from svckit.postgres.outbox import PostgresOutbox, append
 from tests.plans.plans import PlanRecorder
@@ -181,7 +183,8 @@ async def prepare(session: DatabaseSession, world: World) -> None:
         records=deltas,
     )
     for start in range(0, OUTBOX_ROWS, 1000):
-        await append(session, [_record(number) for number in range(start, start + 1000)])
+        records = [_record(number) for number in range(start, start + 1000)]
+        await append(cast("Connection", session), records)  # it has what that needs
     await session.execute(
         "UPDATE outbox SET published_at = created_at"
         " WHERE seq <= (SELECT max(seq) FROM outbox) - $1",
