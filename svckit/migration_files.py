@@ -54,8 +54,9 @@ def read(component: Component, suffix: str) -> list[Migration]:
     for path in sorted(component.directory.glob(f"*{suffix}")):
         match = FILE_NAME.fullmatch(path.stem)
         if match is None:
-            problem = f"{path.name} is not named like 0001_name{suffix}"
-            raise MigrationError(f"{component.name}: {problem}")
+            raise MigrationError(
+                f"{component.name}: {path.name} is not named like 0001_name{suffix}"
+            )
         text = path.read_text(encoding="utf-8")
         migrations.append(Migration(component.name, int(match[1]), match[2], text))
     for expected, migration in enumerate(migrations, start=1):

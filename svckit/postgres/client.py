@@ -211,16 +211,14 @@ async def _roll_back(
     connection: _PooledConnection, transaction: Transaction, timeout_s: float
 ) -> None:
     """Roll back, or drop the connection if that fails: the server rolls back then."""
-    rolled_back = False
     try:
-        with suppress(Exception):
-            async with asyncio.timeout(timeout_s):
-                await transaction.rollback()
-                rolled_back = True
-    finally:
-        if not rolled_back:
-            with suppress(asyncpg.InterfaceError):  # the pool has dropped it already
-                connection.terminate()
+        async with asyncio.timeout(timeout_s):
+            await transaction.rollback()
+    except BaseException as error:
+        with suppress(asyncpg.InterfaceError):  # the pool has dropped it already
+            connection.terminate()
+        if not isinstance(error, Exception):
+            raise
 
 
 def _milliseconds(seconds: float) -> str:
