@@ -7,6 +7,7 @@ from typing import Any
 from pymongo.errors import (
     BulkWriteError,
     ConnectionFailure,
+    NetworkTimeout,
     OperationFailure,
     PyMongoError,
     ServerSelectionTimeoutError,
@@ -35,12 +36,12 @@ class TransactionConflict(Aborted):
 def driver_errors(on_silence: Callable[[PyMongoError], None]) -> Generator[None]:
     """The driver's errors leave the block as errors of ours.
 
-    `on_silence` is told when the server is gone, or does not answer.
+    `on_silence` is told when the server is gone. What takes too long does not show that.
     """
     try:
         yield
     except PyMongoError as error:
-        if isinstance(error, ConnectionFailure):
+        if isinstance(error, ConnectionFailure) and not isinstance(error, NetworkTimeout):
             on_silence(error)
         translated = _translate(error)
         if translated is None:
