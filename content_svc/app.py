@@ -37,7 +37,7 @@ from svckit.mongo.changes import Changes
 from svckit.mongo.client import Mongo, MongoSettings, open_mongo
 from svckit.mongo.migrations import migrate
 from svckit.mongo.outbox import COMPONENT as OUTBOX_COMPONENT
-from svckit.mongo.outbox import MongoOutbox
+from svckit.mongo.outbox import MongoOutbox, append
 from svckit.page_tokens import PageTokens
 from svckit.rpc.client import ServiceChannel
 from svckit.rpc.identity import Identity
@@ -97,7 +97,7 @@ async def open_app(
     async with open_mongo(mongo_settings, mongo_type) as mongo:
         # Where it does not run (role `api`), an event waits for the next look of the one that does.
         relay = Relay(MongoOutbox(mongo), publisher)
-        changes = unit_of_work(mongo, relay.nudge)
+        changes = unit_of_work(mongo, append, relay.nudge)
         post_store, comment_store = post_store_type(mongo, limits.store), CommentStore(mongo)
         like_store, purges = LikeStore(mongo), PurgeStore(mongo)
         people = People(user_svc, age_clock_s, limits.people)

@@ -11,13 +11,14 @@ import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from svckit.errors import Unavailable
 
 logger = logging.getLogger(__name__)
 
 DATABASE_POLL_S = 1.0
+OTHERS_POLL_S = 0.1
 FILE_NAME = re.compile(r"(\d{4})_([a-z0-9_]+)")
 
 
@@ -64,15 +65,27 @@ def read(component: Component, suffix: str) -> list[Migration]:
     return migrations
 
 
-def missing(
-    migrations: Sequence[Migration], applied: Mapping[tuple[str, int], str]
-) -> list[Migration]:
-    """The migrations not applied yet; `applied` has the checksums of the others."""
+def missing(migrations: Sequence[Migration], rows: Sequence[Mapping[str, Any]]) -> list[Migration]:
+    """The migrations not applied yet; the database's rows have the checksums of the others."""
+    applied = {(row["component"], row["version"]): row["checksum"] for row in rows}
     for migration in migrations:
         checksum = applied.get((migration.component, migration.version), migration.checksum)
         if checksum != migration.checksum:
             raise MigrationError(f"{migration}: the file was changed after it was applied")
     return [each for each in migrations if (each.component, each.version) not in applied]
+
+
+async def be_alone(take: Callable[[], Awaitable[object]], longest_s: float) -> None:
+    """Waits until `take` returns something: the right to migrate, which another process may have.
+
+    It polls: a statement that waits would stall that process's CREATE INDEX CONCURRENTLY.
+    """
+    try:
+        async with asyncio.timeout(longest_s):
+            while not await take():  # noqa: ASYNC110
+                await asyncio.sleep(OTHERS_POLL_S)
+    except TimeoutError as error:
+        raise MigrationError("another process has been migrating for too long") from error
 
 
 async def migrate_when_there(migrate: Callable[[], Awaitable[Sequence[Migration]]]) -> None:

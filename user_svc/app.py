@@ -21,7 +21,7 @@ from svckit.postgres.changes import Changes
 from svckit.postgres.client import Database, open_database
 from svckit.postgres.migrations import migrate
 from svckit.postgres.outbox import COMPONENT as OUTBOX_COMPONENT
-from svckit.postgres.outbox import PostgresOutbox, RowKey
+from svckit.postgres.outbox import PostgresOutbox, RowKey, append
 from svckit.rpc.server import Duties, run_until_signal
 from user_svc.accounts import Accounts
 from user_svc.graph import Graph
@@ -67,7 +67,7 @@ async def open_app(
         passwords = Passwords(settings.passwords)
         # Where it does not run (role `api`), an event waits for the next look of the one that does.
         relay = Relay(PostgresOutbox(database), publisher)
-        changes = unit_of_work(database, relay.nudge)
+        changes = unit_of_work(database, append, relay.nudge)
         people = PeopleStore(database, settings.search)
         session_store = SessionStore(database)
         sessions = Sessions(

@@ -188,8 +188,8 @@ class GraphStore:
         self, change: Change, kind: EdgeKind, actor_id: UserId, target_id: UserId
     ) -> EdgeState:
         """Takes the locks of both people, then says how things are between them."""
-        await change.connection.execute("SELECT lock_people($1, $2)", actor_id, target_id)
-        row = await change.connection.fetchrow(self._edge_state[kind], actor_id, target_id)
+        await change.transaction.execute("SELECT lock_people($1, $2)", actor_id, target_id)
+        row = await change.transaction.fetchrow(self._edge_state[kind], actor_id, target_id)
         assert row is not None
         return EdgeState(*row.values())
 
@@ -197,11 +197,11 @@ class GraphStore:
         self, change: Change, follower_id: UserId, followee_id: UserId, now: datetime
     ) -> None:
         """The edge and both counts."""
-        await change.connection.execute(_FOLLOW, follower_id, followee_id, now)
+        await change.transaction.execute(_FOLLOW, follower_id, followee_id, now)
 
     async def remove_follow(self, change: Change, follower_id: UserId, followee_id: UserId) -> bool:
         """The edge and both counts; returns whether there was one."""
-        rows = await change.connection.fetch(_UNFOLLOW, follower_id, followee_id)
+        rows = await change.transaction.fetch(_UNFOLLOW, follower_id, followee_id)
         return bool(rows)
 
     async def add_edge(
@@ -209,7 +209,7 @@ class GraphStore:
     ) -> None:
         """A block or a mute."""
         table = _TABLES[kind]
-        await change.connection.execute(
+        await change.transaction.execute(
             f"INSERT INTO {table.name} ({table.actor}, {table.target}, create_time)"
             " VALUES ($1, $2, $3)",
             actor_id,
@@ -222,7 +222,7 @@ class GraphStore:
     ) -> None:
         """A block or a mute."""
         table = _TABLES[kind]
-        await change.connection.execute(
+        await change.transaction.execute(
             f"DELETE FROM {table.name} WHERE {table.actor} = $1 AND {table.target} = $2",
             actor_id,
             target_id,

@@ -35,7 +35,7 @@ class SessionStore:
         self, change: Change, user_id: UserId, password_hash: str
     ) -> Role | None:
         """The person's role, if this is still their password; keeps both as they are meanwhile."""
-        role = await change.connection.fetchval(
+        role = await change.transaction.fetchval(
             """
             SELECT role FROM credentials JOIN users USING (user_id)
             WHERE user_id = $1 AND password_hash = $2 AND delete_time IS NULL FOR SHARE
@@ -49,7 +49,7 @@ class SessionStore:
         self, change: Change, user_id: UserId, old_hash: str, new_hash: str
     ) -> Role | None:
         """The person's role, or None when the old password is no longer theirs."""
-        role = await change.connection.fetchval(
+        role = await change.transaction.fetchval(
             """
             UPDATE credentials SET password_hash = $3 FROM users
             WHERE credentials.user_id = $1 AND password_hash = $2 AND users.user_id = $1
@@ -63,7 +63,7 @@ class SessionStore:
 
     async def insert_session(self, change: Change, session: Session, sessions_max: int) -> None:
         """Ends the longest unused sessions beyond the maximum."""
-        await change.connection.execute(
+        await change.transaction.execute(
             """
             INSERT INTO sessions (session_id, user_id, family_hash, secret_hash, create_time,
                 rotate_time, expire_time)
@@ -77,7 +77,7 @@ class SessionStore:
             session.rotate_time,
             session.expire_time,
         )
-        await change.connection.execute(
+        await change.transaction.execute(
             """
             UPDATE sessions SET revoke_time = $2 WHERE session_id IN (
                 SELECT session_id FROM sessions WHERE user_id = $1 AND revoke_time IS NULL
@@ -93,7 +93,7 @@ class SessionStore:
         self, change: Change, session_id: SessionId
     ) -> tuple[Session, Role] | None:
         """The session with its person's role, held until the transaction ends."""
-        row = await change.connection.fetchrow(
+        row = await change.transaction.fetchrow(
             """
             SELECT session_id, user_id, family_hash, secret_hash, sessions.create_time, rotate_time,
                 expire_time, previous_hash, rotation_salt, revoke_time, role
@@ -115,7 +115,7 @@ class SessionStore:
         now: datetime,
         expire_time: datetime,
     ) -> None:
-        await change.connection.execute(
+        await change.transaction.execute(
             """
             UPDATE sessions SET previous_hash = secret_hash, secret_hash = $2, rotation_salt = $3,
                 rotate_time = $4, expire_time = $5
@@ -137,7 +137,7 @@ class SessionStore:
         return await self._revoke(change, "user_id", user_id, now)
 
     async def _revoke(self, change: Change, column: str, key: UUID, now: datetime) -> int:
-        rows = await change.connection.fetch(
+        rows = await change.transaction.fetch(
             f"UPDATE sessions SET revoke_time = $2 WHERE {column} = $1 AND revoke_time IS NULL"
             " RETURNING 1",
             key,

@@ -72,7 +72,7 @@ class PeopleStore:
         self._by_id = Coalescer(self._users_by_id)
 
     async def insert_user(self, change: Change, user: User, password_hash: str) -> None:
-        inserted = await change.connection.fetchval(
+        inserted = await change.transaction.fetchval(
             """
             WITH person AS (
                 INSERT INTO users (user_id, username, email, display_name, bio, avatar_url,
@@ -97,7 +97,7 @@ class PeopleStore:
             password_hash,
         )
         if inserted is None:
-            if await change.connection.fetchval(
+            if await change.transaction.fetchval(
                 "SELECT EXISTS (SELECT FROM users WHERE username = $1)", user.username
             ):
                 raise UsernameTaken(username=user.username)
@@ -129,7 +129,7 @@ class PeopleStore:
 
     async def user_in(self, change: Change, user_id: UserId) -> User | None:
         """The person as the transaction sees them."""
-        row = await change.connection.fetchrow(f"{_PERSON} WHERE user_id = $1", user_id)
+        row = await change.transaction.fetchrow(f"{_PERSON} WHERE user_id = $1", user_id)
         return to_user(row) if row else None
 
     async def update_profile(
@@ -141,7 +141,7 @@ class PeopleStore:
         avatar_url: str | None,
     ) -> bool:
         """None leaves a field as it is. Returns whether anything is different now."""
-        rows = await change.connection.fetch(
+        rows = await change.transaction.fetch(
             """
             UPDATE users SET display_name = coalesce($2, display_name), bio = coalesce($3, bio),
                 avatar_url = coalesce($4, avatar_url)
@@ -181,14 +181,14 @@ class PeopleStore:
         return [to_user(row) for row in rows]
 
     async def set_role(self, change: Change, user_id: UserId, role: Role) -> None:
-        await change.connection.execute(
+        await change.transaction.execute(
             "UPDATE users SET role = $2 WHERE user_id = $1", user_id, role
         )
 
     async def lock_admins_and_find_other(self, change: Change, user_id: UserId) -> bool:
         """Whether somebody else is an admin; that stays so until the transaction ends."""
-        await change.connection.execute("SELECT pg_advisory_xact_lock($1)", _ADMIN_LOCK)
-        found: bool = await change.connection.fetchval(
+        await change.transaction.execute("SELECT pg_advisory_xact_lock($1)", _ADMIN_LOCK)
+        found: bool = await change.transaction.fetchval(
             "SELECT EXISTS (SELECT FROM users WHERE role = 'admin' AND user_id <> $1)", user_id
         )
         return found
@@ -201,15 +201,15 @@ class PeopleStore:
         Waits for what is under way with this person, and holds off what comes, until the
         transaction ends.
         """
-        await change.connection.execute("SELECT lock_people($1, $1)", user_id)
-        row = await change.connection.fetchrow(
+        await change.transaction.execute("SELECT lock_people($1, $1)", user_id)
+        row = await change.transaction.fetchrow(
             "SELECT role, delete_time FROM users WHERE user_id = $1 FOR UPDATE", user_id
         )
         return (Role(row["role"]), row["delete_time"]) if row else None
 
     async def mark_deleted(self, change: Change, user_id: UserId, now: datetime) -> None:
         """Forgets who it was. The edges go later, in batches (`GraphStore.purge_edges`)."""
-        await change.connection.execute(
+        await change.transaction.execute(
             """
             WITH secret AS (DELETE FROM credentials WHERE user_id = $1)
             UPDATE users SET delete_time = $2, username = NULL, email = NULL, display_name = '',

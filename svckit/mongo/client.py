@@ -6,7 +6,7 @@ the search for a server, a call, a whole transaction with its repetitions. What 
 failure is an error of `svckit.errors` or a `DuplicateKey`.
 
 The way to the driver is one: `Collection` → `Mongo.do`; in a transaction `Collection` →
-`Transaction.step` → `Mongo.do`, since a call there must not be left alone when its caller goes.
+`Transaction.do` → `Mongo.do`, since a call there must not be left alone when its caller goes.
 
 Writes are acknowledged by a majority, so what was acknowledged outlives any one server. Opening
 does not connect: a service starts without its database, and finds it again after an outage.
@@ -25,10 +25,11 @@ from motor.motor_asyncio import (
     AsyncIOMotorCollection,
 )
 from pymongo import ReturnDocument
-from pymongo.errors import PyMongoError
+from pymongo.errors import ConnectionFailure, OperationFailure, PyMongoError
 
 from svckit.backoff import backoff_s
-from svckit.mongo.errors import DuplicateKey, TransactionConflict, driver_errors, unavailable
+from svckit.dependency import Dependency
+from svckit.mongo.errors import DuplicateKey, TransactionConflict, driver_errors
 
 __all__ = [
     "Collection",
@@ -81,15 +82,15 @@ class Collection:
 
     def __init__(
         self,
-        mongo: "Mongo",
+        caller: "Mongo | Transaction",
+        call_timeout_ms: int,
         collection: "AsyncIOMotorCollection[Document]",
-        session: AsyncIOMotorClientSession | None = None,
-        transaction: "Transaction | None" = None,
+        session: AsyncIOMotorClientSession | None,
     ) -> None:
-        self._mongo = mongo
+        self._do = caller.do
+        self._call_timeout_ms = call_timeout_ms
         self._collection = collection
         self._session = session
-        self._transaction = transaction
 
     async def find(
         self,
@@ -107,7 +108,7 @@ class Collection:
             skip=skip,
             limit=limit,
             sort=None if sort is None else list(sort.items()),
-            max_time_ms=self._mongo.call_timeout_ms,
+            max_time_ms=self._call_timeout_ms,
             session=self._session,
         )
         return await self._do(cursor.to_list, None)
@@ -120,7 +121,7 @@ class Collection:
 
     async def aggregate(self, pipeline: Sequence[Expression]) -> list[Document]:
         cursor = self._collection.aggregate(
-            list(pipeline), session=self._session, maxTimeMS=self._mongo.call_timeout_ms
+            list(pipeline), session=self._session, maxTimeMS=self._call_timeout_ms
         )
         return await self._do(cursor.to_list, None)
 
@@ -129,7 +130,7 @@ class Collection:
             self._collection.count_documents,
             query,
             limit=at_most,
-            maxTimeMS=self._mongo.call_timeout_ms,
+            maxTimeMS=self._call_timeout_ms,
             session=self._session,
         )
 
@@ -151,7 +152,7 @@ class Collection:
                 session=self._session,
             )
         except DuplicateKey:
-            if self._transaction is not None:
+            if self._session is not None:  # the transaction is over
                 raise
             return False  # another one came first
         return result.upserted_id is not None
@@ -189,11 +190,6 @@ class Collection:
         result = await self._do(self._collection.delete_many, query, session=self._session)
         return result.deleted_count
 
-    async def _do(self, call: Callable[..., Awaitable[T]], *args: object, **options: object) -> T:
-        if self._transaction is not None:
-            return await self._transaction.step(call, *args, **options)
-        return await self._mongo.do(call, *args, **options)
-
 
 class Transaction:
     """One attempt at a transaction; its calls follow one another, never at once.
@@ -208,14 +204,10 @@ class Transaction:
         self._last: asyncio.Future[Any] | None = None
 
     def collection(self, name: str) -> Collection:
-        return self._mongo.collection_in(name, self._session, self)
+        return self._mongo.collection(name, self._session, self)
 
-    async def step(self, call: Callable[..., Awaitable[T]], *args: object, **options: object) -> T:
+    async def do(self, call: Callable[..., Awaitable[T]], *args: object, **options: object) -> T:
         return await self._mongo.do(self._shielded, call, *args, **options)
-
-    async def commit(self) -> None:
-        """The driver tries once more when nobody knows how it ended; what is committed stays so."""
-        await self._shielded(self._session.commit_transaction)
 
     async def end(self) -> None:
         """Rolls back what is not committed."""
@@ -239,24 +231,21 @@ class Mongo:
         self._client = client
         self._database = client[settings.database]
         self._settings = settings
-        self.call_timeout_ms = int(settings.call_timeout_s * 1000)
         self._idle: list[AsyncIOMotorClientSession] = []
         self._ending: set[asyncio.Task[None]] = set()
-        self._is_silent = True  # until it has answered
-        self._search: asyncio.Future[Document] | None = None
-        self._search_until_s = 0.0
+        self._dependency = Dependency("mongodb", self._ask)
+        self._ping: asyncio.Future[Document] | None = None
+        self._ping_until_s = 0.0
 
-    def collection(self, name: str) -> Collection:
-        """Each call on it stands alone, and sees what is newest on the primary."""
-        return self.collection_in(name)
-
-    def collection_in(
+    def collection(
         self,
         name: str,
         session: AsyncIOMotorClientSession | None = None,
         transaction: Transaction | None = None,
     ) -> Collection:
-        return Collection(self, self._database[name], session, transaction)
+        """Without a session each call stands alone, and sees what is newest on the primary."""
+        call_timeout_ms = int(self._settings.call_timeout_s * 1000)
+        return Collection(transaction or self, call_timeout_ms, self._database[name], session)
 
     async def run(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
         """Do `work` in a transaction, again from its start while others are in the way.
@@ -266,7 +255,7 @@ class Mongo:
         """
         settings = self._settings
         pauses_s = backoff_s(settings.conflict_pause_min_s, settings.conflict_pause_max_s)
-        with driver_errors(self._fell_silent):
+        with driver_errors(self._dependency.fall_silent):
             async with asyncio.timeout(settings.transaction_timeout_s):
                 for _ in range(1, settings.conflict_attempts_max):
                     with suppress(TransactionConflict):
@@ -280,12 +269,13 @@ class Mongo:
         try:
             session.start_transaction()
             result = await work(transaction)
-            await self.do(transaction.commit)
+            # The driver tries once more when nobody knows how it ended; what is committed stays so.
+            await transaction.do(session.commit_transaction)
         except BaseException:
             ending = asyncio.create_task(transaction.end())
             self._ending.add(ending)
             ending.add_done_callback(self._ending.discard)
-            longest_s = 0 if self._is_silent else self._settings.give_back_timeout_s
+            longest_s = 0 if self._dependency.is_silent else self._settings.give_back_timeout_s
             await asyncio.wait([ending], timeout=longest_s)
             raise
         self._idle.append(session)  # a new one would cost a seventh of a small transaction
@@ -299,7 +289,7 @@ class Mongo:
         """
         session = await self.do(self._client.start_session, snapshot=True)
         try:
-            yield lambda name: self.collection_in(name, session)
+            yield lambda name: self.collection(name, session)
         finally:
             await session.end_session()
 
@@ -316,48 +306,44 @@ class Mongo:
 
         A call that has waited for a while asks for a sign of life, and ends if none comes.
         """
+        self._dependency.require()
         settings = self._settings
-        longest_s = settings.call_timeout_s + settings.selection_timeout_s
-        if self._is_silent:
-            await self._find(settings.selection_timeout_s)
-        with driver_errors(self._fell_silent):
-            async with asyncio.timeout(longest_s):
+        with driver_errors(self._dependency.fall_silent):
+            async with asyncio.timeout(settings.call_timeout_s + settings.selection_timeout_s):
                 answer = asyncio.ensure_future(call(*args, **options))
                 try:
                     await asyncio.wait([answer], timeout=settings.sign_of_life_after_s)
                     if not answer.done():
-                        await self._find(settings.call_timeout_s * settings.sign_of_life_share)
+                        await self._ask()
                     return await answer
                 finally:
                     answer.cancel()
 
-    def _fell_silent(self) -> None:
-        self._is_silent = True
+    async def _ask(self) -> None:
+        """Raises what it likes unless the server answers; one ping serves all who ask.
 
-    async def _find(self, longest_s: float) -> None:
-        """Raises `Unavailable` unless the server answers; one search serves all callers.
-
-        It is done in a thread that calls don't take. A caller that arrives when the time for the
-        search is over does not wait.
+        It is in a thread that calls don't take. Who asks when its time is over does not wait.
         """
         loop = asyncio.get_running_loop()
-        search = self._search
-        if search is None or search.done():
-            search = loop.run_in_executor(None, self._client.delegate.admin.command, "ping")
-            search.add_done_callback(asyncio.Future.exception)  # seen, if nobody waits
-            self._search, self._search_until_s = search, loop.time() + longest_s
-        await asyncio.wait([search], timeout=max(0.0, self._search_until_s - loop.time()))
-        if not search.done():
-            self._fell_silent()
-            raise unavailable()
-        with driver_errors(self._fell_silent):
-            search.result()
-        self._is_silent = False
+        ping = self._ping
+        if ping is None or ping.done():
+            ping = loop.run_in_executor(None, self._client.delegate.admin.command, "ping")
+            ping.add_done_callback(asyncio.Future.exception)  # seen, if nobody waits
+            longest_s = self._settings.call_timeout_s * self._settings.sign_of_life_share
+            self._ping = ping
+            self._ping_until_s = loop.time() + longest_s
+        await asyncio.wait([ping], timeout=self._ping_until_s - loop.time())
+        if not ping.done():
+            raise ConnectionFailure("no sign of life")
+        with suppress(OperationFailure):  # it is an answer
+            ping.result()
 
-    async def ended(self) -> None:
+    async def close(self) -> None:
         """Waits until what was cancelled is rolled back, for a bounded time."""
+        await self._dependency.close()
         if self._ending:
             await asyncio.wait(self._ending, timeout=self._settings.give_back_timeout_s)
+        await asyncio.to_thread(self._client.close)  # it says good-bye to the server, and waits
 
 
 @asynccontextmanager
@@ -386,5 +372,4 @@ async def open_mongo(
     try:
         yield mongo
     finally:
-        await mongo.ended()
-        await asyncio.to_thread(client.close)  # it says good-bye to the server, and waits
+        await mongo.close()

@@ -7,6 +7,7 @@ from typing import Any
 from pymongo.errors import (
     BulkWriteError,
     ConnectionFailure,
+    NetworkTimeout,
     OperationFailure,
     PyMongoError,
     ServerSelectionTimeoutError,
@@ -31,27 +32,22 @@ class TransactionConflict(Aborted):
     """The server rolled the transaction back for another's sake: nothing of it happened."""
 
 
-def unavailable() -> Unavailable:
-    return Unavailable(dependency="mongodb")
-
-
 @contextmanager
-def driver_errors(on_silence: Callable[[], None]) -> Generator[None]:
+def driver_errors(on_silence: Callable[[PyMongoError], None]) -> Generator[None]:
     """The driver's errors leave the block as errors of ours.
 
-    `on_silence` is told when the server is gone, or does not answer.
+    `on_silence` is told when the server is gone. What takes too long does not show that.
     """
     try:
         yield
     except PyMongoError as error:
-        if isinstance(error, ConnectionFailure):
-            on_silence()
+        if isinstance(error, ConnectionFailure) and not isinstance(error, NetworkTimeout):
+            on_silence(error)
         translated = _translate(error)
         if translated is None:
             raise
         raise translated from error
     except TimeoutError as error:
-        on_silence()
         raise DeadlineExceeded(dependency="mongodb") from error
 
 
@@ -61,13 +57,13 @@ def _translate(error: PyMongoError) -> Exception | None:
     if details.get("code") == _DUPLICATE_KEY:
         return DuplicateKey(tuple(details.get("keyPattern", ())))
     if isinstance(error, (ServerSelectionTimeoutError, WaitQueueTimeoutError)):
-        return unavailable()
+        return Unavailable(dependency="mongodb")
     if error.timeout:
         return DeadlineExceeded(dependency="mongodb")
     if error.has_error_label("TransientTransactionError") or details.get("code") in _OUTRUN:
         return TransactionConflict()
     if isinstance(error, ConnectionFailure):
-        return unavailable()
+        return Unavailable(dependency="mongodb")
     return None
 
 

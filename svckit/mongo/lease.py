@@ -13,15 +13,6 @@ LONG_AGO = datetime.fromtimestamp(0, UTC)
 
 async def hold(leases: Collection, name: str, owner: str, ttl_s: float) -> Document | None:
     """Take or renew the lease; None = another holds it."""
-    taken = await _take(leases, name, owner, ttl_s)
-    if taken is None:
-        nobodys = {"_id": name, "owner": "", "token": 0, "expires_at": LONG_AGO}
-        if await leases.insert_if_absent(nobodys):
-            return await _take(leases, name, owner, ttl_s)
-    return taken
-
-
-async def _take(leases: Collection, name: str, owner: str, ttl_s: float) -> Document | None:
     is_free = {"$expr": {"$lt": ["$expires_at", "$$NOW"]}}
     is_mine = {"$eq": ["$owner", owner]}
     taken = {
@@ -30,7 +21,12 @@ async def _take(leases: Collection, name: str, owner: str, ttl_s: float) -> Docu
         "expires_at": {"$add": ["$$NOW", int(ttl_s * 1000)]},
     }
     query = {"_id": name, "$or": [{"owner": owner}, is_free]}
-    return await leases.find_and_update(query, [{"$set": taken}])
+    found = await leases.find_and_update(query, [{"$set": taken}])
+    if found is None:
+        nobodys = {"_id": name, "owner": "", "token": 0, "expires_at": LONG_AGO}
+        if await leases.insert_if_absent(nobodys):
+            return await leases.find_and_update(query, [{"$set": taken}])
+    return found
 
 
 async def release(leases: Collection, name: str, owner: str) -> None:

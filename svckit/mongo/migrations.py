@@ -10,28 +10,23 @@ either. A schema that is ahead of the program is left alone, so that a newer rel
 out first.
 """
 
-import asyncio
 import json
 import uuid
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 
 from pymongo.errors import OperationFailure
 
-from svckit.migration_files import Component, Migration, MigrationError, missing, read
-from svckit.mongo.client import Collection, Document, Mongo, MongoSettings, open_mongo
+from svckit.migration_files import Component, Migration, MigrationError, be_alone, missing, read
+from svckit.mongo.client import Document, Mongo, MongoSettings, open_mongo
 from svckit.mongo.lease import hold, release
-
-__all__ = ["Component", "Migration", "MigrationError", "migrate"]
 
 VERSIONS = "schema_migrations"
 LEASES = "schema_migrations_lease"
 LEASE = "migrate"
 LEASE_TTL_S = 60.0
-LEASE_POLL_S = 0.1
 LEASE_TIMEOUT_S = 120.0
 COMMAND_TIMEOUT_S = 3600.0  # an index of a large collection takes its time
 ALREADY_DONE = {"create": 48, "drop": 26, "dropIndexes": 27}
@@ -45,19 +40,21 @@ async def migrate(settings: MongoSettings, components: Sequence[Component]) -> l
     migrations = [each for component in components for each in read(component, ".json")]
     async with open_mongo(replace(settings, call_timeout_s=COMMAND_TIMEOUT_S)) as mongo:
         await _require_transactions(mongo)
-        versions = mongo.collection(VERSIONS)
-        async with _alone(mongo.collection(LEASES)) as renew:
-            applied = {
-                (row["component"], row["version"]): row["checksum"]
-                for row in await versions.find({})
-            }
-            todo = missing(migrations, applied)
+        leases = mongo.collection(LEASES)
+        owner = uuid.uuid4().hex
+        renew = partial(hold, leases, LEASE, owner, LEASE_TTL_S)
+        await be_alone(renew, LEASE_TIMEOUT_S)
+        try:
+            versions = mongo.collection(VERSIONS)
+            todo = missing(migrations, await versions.find({}))
             for migration in todo:
                 for command in json.loads(migration.text):
                     await renew()
                     await _apply(mongo, migration, command)
                 await versions.insert_if_absent(_row(migration))
             return todo
+        finally:
+            await release(leases, LEASE, owner)
 
 
 async def _require_transactions(mongo: Mongo) -> None:
@@ -84,20 +81,3 @@ def _row(migration: Migration) -> Document:
         "checksum": migration.checksum,
         "applied_at": datetime.now(UTC),
     }
-
-
-@asynccontextmanager
-async def _alone(leases: Collection) -> AsyncGenerator[Callable[[], Awaitable[object]]]:
-    """Yields what renews the lease."""
-    owner = uuid.uuid4().hex
-    renew = partial(hold, leases, LEASE, owner, LEASE_TTL_S)
-    try:
-        async with asyncio.timeout(LEASE_TIMEOUT_S):
-            while await renew() is None:  # noqa: ASYNC110
-                await asyncio.sleep(LEASE_POLL_S)
-    except TimeoutError as error:
-        raise MigrationError("another process has been migrating for too long") from error
-    try:
-        yield renew
-    finally:
-        await release(leases, LEASE, owner)

@@ -11,14 +11,16 @@ LISTEN, no session lock), which is why giving one back costs no round trip.
 """
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 from urllib.parse import quote
 
 import asyncpg
 from asyncpg import Record
+from asyncpg.pool import PoolConnectionProxy
 from asyncpg.transaction import Transaction
 
 from svckit.backoff import backoff_s
@@ -35,7 +37,7 @@ __all__ = [
     "open_database",
 ]
 
-_PooledConnection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[Record]"
+_PooledConnection: TypeAlias = "PoolConnectionProxy[Record]"
 Session: TypeAlias = "asyncpg.Connection[Record]"  # one that is not of the pool
 T = TypeVar("T")
 
@@ -73,39 +75,38 @@ class PostgresSettings:
         return f"postgresql://{login}@{self.host}:{self.port}/{quote(self.database, safe='')}"
 
 
-class Connection(Protocol):
-    """A connection as a store may use it."""
+class Connection(ABC):
+    """What a store runs its statements on: a transaction, or the database itself."""
 
-    async def fetch(self, query: str, *args: object) -> list[Record]: ...
-    async def fetchrow(self, query: str, *args: object) -> Record | None: ...
-    async def fetchval(self, query: str, *args: object) -> Any: ...
-    async def execute(self, query: str, *args: object) -> str: ...
+    @abstractmethod
+    async def _do(self, call: Callable[..., Awaitable[T]], *args: object) -> T:
+        """Call it with the driver's connection and `args`."""
+
+    async def fetch(self, query: str, *args: object) -> list[Record]:
+        return await self._do(PoolConnectionProxy.fetch, query, *args)
+
+    async def fetchrow(self, query: str, *args: object) -> Record | None:
+        return await self._do(PoolConnectionProxy.fetchrow, query, *args)
+
+    async def fetchval(self, query: str, *args: object) -> Any:
+        return await self._do(PoolConnectionProxy.fetchval, query, *args)
+
+    async def execute(self, query: str, *args: object) -> str:
+        return await self._do(PoolConnectionProxy.execute, query, *args)
 
 
-class _Statements:
-    """A transaction's statements. Their errors are ours at once: the block can catch them."""
+class _Transaction(Connection):
+    """Its statements' errors are ours at once: the block can catch them."""
 
     def __init__(self, connection: _PooledConnection) -> None:
         self._connection = connection
 
-    async def fetch(self, query: str, *args: object) -> list[Record]:
+    async def _do(self, call: Callable[..., Awaitable[T]], *args: object) -> T:
         with driver_errors(self._connection):
-            return await self._connection.fetch(query, *args)
-
-    async def fetchrow(self, query: str, *args: object) -> Record | None:
-        with driver_errors(self._connection):
-            return await self._connection.fetchrow(query, *args)
-
-    async def fetchval(self, query: str, *args: object) -> Any:
-        with driver_errors(self._connection):
-            return await self._connection.fetchval(query, *args)
-
-    async def execute(self, query: str, *args: object) -> str:
-        with driver_errors(self._connection):
-            return await self._connection.execute(query, *args)
+            return await call(self._connection, *args)
 
 
-class Database:
+class Database(Connection):
     """Made by `open_database`; safe to share between tasks."""
 
     def __init__(self, pool: "asyncpg.Pool[Record]", settings: PostgresSettings) -> None:
@@ -137,27 +138,15 @@ class Database:
                 transaction = connection.transaction()
                 try:
                     await transaction.start()
-                    yield _Statements(connection)
+                    yield _Transaction(connection)
                 except BaseException:
                     await _roll_back(connection, transaction, self._settings.give_back_timeout_s)
                     raise
                 await transaction.commit()
 
-    async def fetch(self, query: str, *args: object) -> list[Record]:
+    async def _do(self, call: Callable[..., Awaitable[T]], *args: object) -> T:
         async with self._acquired() as connection:
-            return await connection.fetch(query, *args)
-
-    async def fetchrow(self, query: str, *args: object) -> Record | None:
-        async with self._acquired() as connection:
-            return await connection.fetchrow(query, *args)
-
-    async def fetchval(self, query: str, *args: object) -> Any:
-        async with self._acquired() as connection:
-            return await connection.fetchval(query, *args)
-
-    async def execute(self, query: str, *args: object) -> str:
-        async with self._acquired() as connection:
-            return await connection.execute(query, *args)
+            return await call(connection, *args)
 
     async def ping(self) -> None:
         """Raises `Unavailable` unless the database answers."""
@@ -222,16 +211,14 @@ async def _roll_back(
     connection: _PooledConnection, transaction: Transaction, timeout_s: float
 ) -> None:
     """Roll back, or drop the connection if that fails: the server rolls back then."""
-    rolled_back = False
     try:
-        with suppress(Exception):
-            async with asyncio.timeout(timeout_s):
-                await transaction.rollback()
-                rolled_back = True
-    finally:
-        if not rolled_back:
-            with suppress(asyncpg.InterfaceError):  # the pool has dropped it already
-                connection.terminate()
+        async with asyncio.timeout(timeout_s):
+            await transaction.rollback()
+    except BaseException as error:
+        with suppress(asyncpg.InterfaceError):  # the pool has dropped it already
+            connection.terminate()
+        if not isinstance(error, Exception):
+            raise
 
 
 def _milliseconds(seconds: float) -> str:

@@ -5,37 +5,26 @@ What comes out is an error of `svckit.errors`, or a violated constraint by its n
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import TypeAlias
 
 import asyncpg
 
 from svckit.errors import Aborted, DeadlineExceeded, Unavailable
 
-
-class MayBeClosed(Protocol):
-    """A connection of the pool, or one of its own."""
-
-    def is_closed(self) -> bool: ...
+AnyConnection: TypeAlias = (
+    "asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
+)
 
 
 class ConstraintViolation(Exception):
-    """A constraint of the schema refused the write; `constraint` is its name."""
+    """A constraint of the schema refused the write.
+
+    `constraint` is its name, or that of the column that may not be null.
+    """
 
     def __init__(self, constraint: str) -> None:
         super().__init__(constraint)
         self.constraint = constraint
-
-
-class UniqueViolation(ConstraintViolation):
-    """The same key is there already."""
-
-
-class ForeignKeyViolation(ConstraintViolation):
-    """The row that is pointed at is not there (or still pointed at)."""
-
-
-class CheckViolation(ConstraintViolation):
-    """A CHECK or NOT NULL refused the values (NOT NULL: the column's name)."""
 
 
 class TransactionConflict(Aborted):
@@ -60,7 +49,7 @@ def connecting() -> Generator[None]:
 
 
 @contextmanager
-def driver_errors(connection: MayBeClosed) -> Generator[None]:
+def driver_errors(connection: AnyConnection) -> Generator[None]:
     """The driver's errors leave the block as errors of ours."""
     try:
         yield
@@ -79,7 +68,7 @@ def driver_errors(connection: MayBeClosed) -> Generator[None]:
         raise
 
 
-def _is_lost(connection: MayBeClosed) -> bool:
+def _is_lost(connection: AnyConnection) -> bool:
     try:
         return connection.is_closed()
     except asyncpg.InterfaceError:  # the pool took it back when it was lost
@@ -99,10 +88,10 @@ def _translate(error: asyncpg.PostgresError) -> Exception | None:
 
 
 _ERRORS: dict[str, Callable[[asyncpg.PostgresError], Exception]] = {
-    "23502": lambda error: CheckViolation(error.column_name or ""),
-    "23503": lambda error: ForeignKeyViolation(error.constraint_name or ""),
-    "23505": lambda error: UniqueViolation(error.constraint_name or ""),
-    "23514": lambda error: CheckViolation(error.constraint_name or ""),
+    "23502": lambda error: ConstraintViolation(error.column_name or ""),
+    "23503": lambda error: ConstraintViolation(error.constraint_name or ""),
+    "23505": lambda error: ConstraintViolation(error.constraint_name or ""),
+    "23514": lambda error: ConstraintViolation(error.constraint_name or ""),
     "25006": lambda _: ReadOnly(dependency="postgresql"),
     "25P03": lambda _: DeadlineExceeded(dependency="postgresql"),  # idle in a transaction
     "25P04": lambda _: DeadlineExceeded(dependency="postgresql"),  # transaction timeout

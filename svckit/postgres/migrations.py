@@ -9,17 +9,17 @@ A file whose first line is `-- no transaction` (for CREATE INDEX CONCURRENTLY: a
 written so that doing it twice does no harm) is applied outside a transaction.
 """
 
-import asyncio
 from collections.abc import Sequence
+from contextlib import nullcontext
+from functools import partial
 
 import asyncpg
 
-from svckit.migration_files import Component, Migration, MigrationError, missing, read
+from svckit.migration_files import Component, Migration, MigrationError, be_alone, missing, read
 from svckit.postgres.client import Session, connect
 from svckit.postgres.errors import driver_errors
 
 LOCK_KEY = 0x6E657773  # "news"; one lock for all components of a database
-LOCK_POLL_S = 0.1
 LOCK_TIMEOUT_S = 60.0
 NO_TRANSACTION = "-- no transaction"
 
@@ -44,9 +44,12 @@ async def migrate(dsn: str, components: Sequence[Component]) -> list[Migration]:
     connection = await connect(dsn)
     try:
         with driver_errors(connection):
-            await _lock(connection)
+            # Held until the session ends.
+            take = partial(connection.fetchval, "SELECT pg_try_advisory_lock($1)", LOCK_KEY)
+            await be_alone(take, LOCK_TIMEOUT_S)
             await connection.execute(VERSION_TABLE)
-            todo = missing(migrations, await _applied(connection))
+            rows = await connection.fetch("SELECT * FROM schema_migrations")
+            todo = missing(migrations, [dict(row) for row in rows])
             for migration in todo:
                 await _apply(connection, migration)
             return todo
@@ -54,45 +57,20 @@ async def migrate(dsn: str, components: Sequence[Component]) -> list[Migration]:
         await connection.close()
 
 
-async def _applied(connection: Session) -> dict[tuple[str, int], str]:
-    rows = await connection.fetch("SELECT component, version, checksum FROM schema_migrations")
-    return {(row["component"], row["version"]): row["checksum"] for row in rows}
-
-
 async def _apply(connection: Session, migration: Migration) -> None:
+    is_bare = migration.text.startswith(NO_TRANSACTION)
     try:
-        if migration.text.startswith(NO_TRANSACTION):
+        async with nullcontext() if is_bare else connection.transaction():
             await connection.execute(migration.text)
-            await _record(connection, migration)
-        else:
-            async with connection.transaction():
-                await connection.execute(migration.text)
-                await _record(connection, migration)
+            await connection.execute(
+                "INSERT INTO schema_migrations (component, version, name, checksum)"
+                " VALUES ($1, $2, $3, $4)",
+                migration.component,
+                migration.version,
+                migration.name,
+                migration.checksum,
+            )
     except asyncpg.PostgresError as error:
         if connection.is_closed():
             raise
         raise MigrationError(f"{migration}: {error}") from error
-
-
-async def _record(connection: Session, migration: Migration) -> None:
-    await connection.execute(
-        "INSERT INTO schema_migrations (component, version, name, checksum)"
-        " VALUES ($1, $2, $3, $4)",
-        migration.component,
-        migration.version,
-        migration.name,
-        migration.checksum,
-    )
-
-
-async def _lock(connection: Session) -> None:
-    """Held until the session ends.
-
-    It polls: a statement that waits would stall another process's CREATE INDEX CONCURRENTLY.
-    """
-    try:
-        async with asyncio.timeout(LOCK_TIMEOUT_S):
-            while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", LOCK_KEY):  # noqa: ASYNC110
-                await asyncio.sleep(LOCK_POLL_S)
-    except TimeoutError as error:
-        raise MigrationError("another process has been migrating for too long") from error

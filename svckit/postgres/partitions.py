@@ -40,7 +40,8 @@ async def maintain_partitions(
     database: Database, now: datetime, settings: PartitionSettings
 ) -> None:
     """Make what is missing, drop what is old; safe to repeat, and to run twice at once."""
-    there = {_start(row["relname"]) for row in await database.fetch(NAMES)}
+    names = [row["relname"] for row in await database.fetch(NAMES)]
+    there = {datetime.strptime(name, NAME).replace(tzinfo=UTC) for name in names}
     day = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     start = day + (now - day) // SLICE * SLICE
     while start < now + settings.ahead:
@@ -51,10 +52,6 @@ async def maintain_partitions(
         if start + SLICE <= now - settings.kept:
             await _drop(database, start, now, settings)
     await database.execute(EMPTY_DEFAULT, now - settings.kept)
-
-
-def _start(name: str) -> datetime:
-    return datetime.strptime(name, NAME).replace(tzinfo=UTC)
 
 
 async def _make(database: Database, start: datetime, settings: PartitionSettings) -> None:

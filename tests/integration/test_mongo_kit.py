@@ -14,6 +14,7 @@ from pymongo.errors import OperationFailure
 
 from svckit.errors import DeadlineExceeded, Unavailable
 from svckit.events.outbox import OutboxRecord
+from svckit.migration_files import Component, MigrationError
 from svckit.mongo.client import (
     DuplicateKey,
     Mongo,
@@ -22,13 +23,14 @@ from svckit.mongo.client import (
     TransactionConflict,
     open_mongo,
 )
-from svckit.mongo.migrations import Component, MigrationError, migrate
+from svckit.mongo.migrations import migrate
 from svckit.mongo.outbox import COMPONENT, OUTBOX, append
 from tests.polling import LATE_S, until
 from tests.troubles.gate import Gate, gate_before
 from tests.troubles.own_store import own_mongod
 
 PEOPLE = "people"
+SEND_AGAIN_S = 0.02
 # Slow, and then matches nothing.
 SLEEP = {"$where": "sleep(4000) || false"}
 
@@ -308,6 +310,7 @@ async def test_what_was_acknowledged_outlives_kill_9_with_its_event(tmp_path: Pa
                 await mongo.run(add)
             except (Unavailable, DeadlineExceeded) as error:
                 refused.append(error)
+                await asyncio.sleep(SEND_AGAIN_S)  # while it is silent nobody waits for it
             else:
                 acknowledged.add(person_id)
 

@@ -13,6 +13,7 @@ from newsfeed.user.v1 import user_service_pb2 as pb
 from svckit.auth.tokens import UserTokenSigner
 from svckit.ids import new_id
 from svckit.postgres.changes import Changes
+from svckit.postgres.outbox import append
 from tests.polling import LATE_S, until
 from tests.requests.refusals import refusal
 from tests.stacks.user_stack import CHEAP_PASSWORDS, PASSWORD, Client, Person, UserStack
@@ -162,7 +163,7 @@ def sessions_by(stack: UserStack, clock: Callable[[], datetime]) -> Sessions:
     """The use cases of the stack, in another time."""
     database = stack.app.database
     return Sessions(
-        Changes(database, lambda: None),
+        Changes(database, append, lambda: None),
         SessionStore(database),
         PeopleStore(database, SearchSettings()),
         Passwords(replace(CHEAP_PASSWORDS, waiting_max=0)),

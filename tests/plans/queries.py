@@ -6,11 +6,13 @@ batches, first pages.
 
 import uuid
 from datetime import UTC, datetime, timedelta
+from typing import cast
 
 from devstack.dataset import World
 from svckit.events.outbox import OutboxRecord
 from svckit.ids import MAX_ID, NIL_ID, new_id
 from svckit.postgres.changes import Change, Changes
+from svckit.postgres.client import Connection
 from svckit.postgres.client import Session as DatabaseSession
 from svckit.postgres.outbox import PostgresOutbox, append
 from tests.plans.plans import PlanRecorder
@@ -82,7 +84,7 @@ async def _ask_people(recorder: PlanRecorder, world: World) -> None:
         await ask(store.set_role, change, someone, Role.ADMIN)
         await ask(store.lock_admins_and_find_other, change, someone)
 
-    await Changes(recorder, _nobody_waits).run(change_person)
+    await Changes(recorder, append, _nobody_waits).run(change_person)
 
 
 async def _ask_sessions(recorder: PlanRecorder, world: World) -> None:
@@ -111,7 +113,7 @@ async def _ask_sessions(recorder: PlanRecorder, world: World) -> None:
         await ask(store.revoke_session, change, session.session_id, NOW)
         await ask(store.revoke_sessions, change, someone, NOW)
 
-    await Changes(recorder, _nobody_waits).run(change_sessions)
+    await Changes(recorder, append, _nobody_waits).run(change_sessions)
 
 
 async def _ask_graph(recorder: PlanRecorder, world: World) -> None:
@@ -141,7 +143,7 @@ async def _ask_graph(recorder: PlanRecorder, world: World) -> None:
         await ask(store.add_edge, change, EdgeKind.BLOCK, newest, hub, NOW)
         await ask(store.remove_edge, change, EdgeKind.BLOCK, newest, hub)
 
-    await Changes(recorder, _nobody_waits).run(change_edges)
+    await Changes(recorder, append, _nobody_waits).run(change_edges)
 
 
 async def _ask_upkeep(recorder: PlanRecorder, world: World) -> None:
@@ -150,7 +152,7 @@ async def _ask_upkeep(recorder: PlanRecorder, world: World) -> None:
     await ask(store.delete_old_sessions, NOW - timedelta(days=50), NOW, settings.sessions_max)
     await ask(store.fold_counts, settings.fold_deltas_max)
     mark_deleted = PeopleStore(recorder, SearchSettings()).mark_deleted
-    await Changes(recorder, _nobody_waits).run(
+    await Changes(recorder, append, _nobody_waits).run(
         lambda change: ask(mark_deleted, change, UserId(world.hub), NOW)
     )
     await ask(store.purge_edges, settings.purge_edges_max)
@@ -181,7 +183,8 @@ async def prepare(session: DatabaseSession, world: World) -> None:
         records=deltas,
     )
     for start in range(0, OUTBOX_ROWS, 1000):
-        await append(session, [_record(number) for number in range(start, start + 1000)])
+        records = [_record(number) for number in range(start, start + 1000)]
+        await append(cast("Connection", session), records)  # it has what that needs
     await session.execute(
         "UPDATE outbox SET published_at = created_at"
         " WHERE seq <= (SELECT max(seq) FROM outbox) - $1",

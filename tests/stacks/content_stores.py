@@ -25,10 +25,12 @@ from content_svc.purge_store import PurgeStore
 from content_svc.store import PostStore, StoreLimits
 from content_svc.texts import all_tags
 from svckit.events.outbox import OutboxRecord
+from svckit.migration_files import Component
 from svckit.mongo.changes import Changes
 from svckit.mongo.client import Mongo, MongoSettings, open_mongo
-from svckit.mongo.migrations import Component, migrate
+from svckit.mongo.migrations import migrate
 from svckit.mongo.outbox import COMPONENT as OUTBOX_COMPONENT
+from svckit.mongo.outbox import append
 
 COMPONENT = Component("content_svc", Path(content_svc.__file__).parent / "migrations")
 ADA, BOB, EVE = (UserId(uuid.UUID(int=number)) for number in (1, 2, 3))
@@ -78,7 +80,7 @@ async def open_stores(mongodb_url: str) -> AsyncIterator[Stores]:
     async with open_mongo(settings) as mongo:
         yield Stores(
             mongo,
-            Changes(mongo, lambda: commits.append(None)),
+            Changes(mongo, append, lambda: commits.append(None)),
             PostStore(mongo, StoreLimits()),
             CommentStore(mongo),
             LikeStore(mongo),

@@ -42,21 +42,21 @@ _PURGED_AT_ONCE = Edit(
 MISTAKES = (
     mistake(
         "events are written before the change is",
-        "svckit/mongo/changes.py",
-        "await append(transaction, change.events)",
-        "await self._mongo.run(lambda own: append(own, change.events))",
+        "svckit/events/changes.py",
+        "await self._append(transaction, change.events)",
+        "await self._store.run(lambda own: self._append(own, change.events))",
     ),
     mistake(
         "events are written after the change was",
-        "svckit/mongo/changes.py",
-        "            await append(transaction, change.events)\n"
+        "svckit/events/changes.py",
+        "            await self._append(transaction, change.events)\n"
         "            return result, bool(change.events)",
         "            return result, change.events",
         Edit(
-            "svckit/mongo/changes.py",
-            "        result, has_events = await self._mongo.run(attempt)\n",
-            "        result, has_events = await self._mongo.run(attempt)\n"
-            "        await self._mongo.run(lambda own: append(own, has_events))\n",
+            "svckit/events/changes.py",
+            "        result, has_events = await self._store.run(attempt)\n",
+            "        result, has_events = await self._store.run(attempt)\n"
+            "        await self._store.run(lambda own: self._append(own, has_events))\n",
         ),
     ),
     mistake(
