@@ -2,13 +2,8 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TypeVar
 
-from content_svc.model import Place
-
-T = TypeVar("T")
-Page = tuple[list[T], Place | None]
-"""Some things, newest first, and where to go on; None = there are no more."""
+from content_svc.model import Page, Place, T
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +32,3 @@ async def filled_page(
         page += await keep(found)
         refills += 1
     return page, place
-
-
-def page_of(found: list[T], limit: int, place_of: Callable[[T], Place]) -> Page[T]:
-    """A page from a range of an index: fewer than asked for means that there are no more."""
-    return found, place_of(found[-1]) if len(found) == limit else None
