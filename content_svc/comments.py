@@ -20,7 +20,7 @@ from content_svc.model import (
     PostNotFound,
     UserId,
 )
-from content_svc.paging import PageLimits, filled_page
+from content_svc.paging import filled_page
 from content_svc.posts import Posts
 from content_svc.store import PostStore
 from content_svc.texts import names_in
@@ -40,7 +40,7 @@ class Comments:
         posts: Posts,
         people: People,
         clock_ms: Callable[[], int],
-        page_limits: PageLimits,
+        page_refills_max: int,
     ) -> None:
         self._changes = changes
         self._store = store
@@ -48,7 +48,7 @@ class Comments:
         self._posts = posts
         self._people = people
         self._clock_ms = clock_ms
-        self._page_limits = page_limits
+        self._page_refills_max = page_refills_max
 
     async def create(
         self, author_id: UserId, post_id: PostId, comment_id: CommentId | None, content: str
@@ -118,4 +118,4 @@ class Comments:
             return [each for each in comments if each.author_id not in hidden]
 
         fetch = partial(self._store.of_post, post_id)
-        return await filled_page(fetch, keep, before, limit, self._page_limits)
+        return await filled_page(fetch, keep, before, limit, self._page_refills_max)

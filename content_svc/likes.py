@@ -7,7 +7,7 @@ from content_svc import events
 from content_svc.clients import People, Viewer
 from content_svc.like_store import LikeStore
 from content_svc.model import Like, Page, Place, Post, PostId, PostNotFound, UserId
-from content_svc.paging import PageLimits, filled_page
+from content_svc.paging import filled_page
 from content_svc.posts import Posts
 from content_svc.store import PostStore
 from svckit.mongo.changes import Change, Changes
@@ -24,7 +24,7 @@ class Likes:
         posts: Posts,
         people: People,
         clock_ms: Callable[[], int],
-        page_limits: PageLimits,
+        page_refills_max: int,
     ) -> None:
         self._changes = changes
         self._store = store
@@ -32,7 +32,7 @@ class Likes:
         self._posts = posts
         self._people = people
         self._clock_ms = clock_ms
-        self._page_limits = page_limits
+        self._page_refills_max = page_refills_max
 
     async def like(self, user_id: UserId, post_id: PostId) -> None:
         """Liking again changes nothing."""
@@ -71,4 +71,4 @@ class Likes:
             return [like for like in likes if like.user_id not in hidden]
 
         fetch = partial(self._store.of_post, post_id)
-        return await filled_page(fetch, keep, before, limit, self._page_limits)
+        return await filled_page(fetch, keep, before, limit, self._page_refills_max)

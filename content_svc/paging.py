@@ -1,16 +1,8 @@
 """Pages of a list from which some things must be left out."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 
 from content_svc.model import Page, Place, T
-
-
-@dataclass(frozen=True, slots=True)
-class PageLimits:
-    """How far a list is looked through for one page."""
-
-    refills_max: int = 3
 
 
 async def filled_page(
@@ -18,16 +10,16 @@ async def filled_page(
     keep: Callable[[list[T]], Awaitable[list[T]]],
     before: Place,
     limit: int,
-    limits: PageLimits,
+    refills_max: int,
 ) -> Page[T]:
-    """Leaves out what `keep` does not keep and fills up, a bounded number of times.
+    """Leaves out what `keep` does not keep and fills up, at most `refills_max` times.
 
     A page that could not be filled goes on where it stopped looking; only the end is the end.
     """
     page: list[T] = []
     place: Place | None = before
     refills = 0
-    while place is not None and len(page) < limit and refills <= limits.refills_max:
+    while place is not None and len(page) < limit and refills <= refills_max:
         found, place = await fetch(place, limit - len(page))
         page += await keep(found)
         refills += 1

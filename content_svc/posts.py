@@ -31,7 +31,7 @@ from content_svc.model import (
     UserNotFound,
     ViewerState,
 )
-from content_svc.paging import PageLimits, filled_page
+from content_svc.paging import filled_page
 from content_svc.purge_store import PurgeStore
 from content_svc.store import PostStore
 from content_svc.texts import all_tags, names_in, words_in
@@ -67,7 +67,7 @@ class Posts:
         people: People,
         media_base_url: str,
         clock_ms: Callable[[], int],
-        page_limits: PageLimits,
+        page_refills_max: int,
     ) -> None:
         self._changes = changes
         self._creations = creations
@@ -78,7 +78,7 @@ class Posts:
         self._people = people
         self._media_base_url = media_base_url
         self._clock_ms = clock_ms
-        self._page_limits = page_limits
+        self._page_refills_max = page_refills_max
 
     async def create(
         self,
@@ -274,7 +274,7 @@ class Posts:
                 [post for post in seen if post.shared_author_id not in hidden]
             )
 
-        return await filled_page(fetch, keep, before, limit, self._page_limits)
+        return await filled_page(fetch, keep, before, limit, self._page_refills_max)
 
     async def _with_live_targets(self, posts: Iterable[P]) -> list[P]:
         """Shares vanish with what they share, also before they are purged."""
