@@ -11,6 +11,7 @@ the time of its deletion; it has no place, and so is in no list.
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from operator import itemgetter
 from uuid import UUID
 
 from content_svc.model import (
@@ -156,7 +157,7 @@ class PostStore:
             skip=self._limits.search_candidates_max - 1,
             limit=1,
         )
-        return _place_of(last[0]) if last else b""
+        return bytes(last[0]["place"]) if last else b""
 
     async def references(
         self, author_ids: Iterable[UUID], before: Place, limit: int
@@ -184,7 +185,7 @@ class PostStore:
             )
             for group in groups:
                 newest += group
-            newest.sort(key=_place_of, reverse=True)
+            newest.sort(key=itemgetter("place"), reverse=True)
             del newest[limit:]
         return [_to_reference(document) for document in newest]
 
@@ -241,11 +242,6 @@ def document_of(post: Post) -> Document:
 
 def to_mentions(document: Document) -> tuple[Mention, ...]:
     return tuple(Mention(**mention) for mention in document.get("mentions", ()))
-
-
-def _place_of(document: Document) -> bytes:
-    place: bytes = document["place"]
-    return place
 
 
 def _fields(post: Post) -> Document:
