@@ -15,11 +15,10 @@ from content_svc.clients import People, PeopleLimits
 from content_svc.comment_store import CommentStore
 from content_svc.comments import Comments
 from content_svc.consumer import GROUP, PeopleEvents
-from content_svc.creations import CreationLimits, Creations
+from content_svc.creations import Creations
 from content_svc.like_store import LikeStore
 from content_svc.likes import Likes
 from content_svc.maintenance import Maintenance, MaintenanceLimits
-from content_svc.paging import PageLimits
 from content_svc.posts import Posts
 from content_svc.purge_store import PurgeStore
 from content_svc.servicer import ContentServicer, batch_of_one
@@ -53,11 +52,11 @@ class Limits:
     """All limits of the program that are no settings, by the part that keeps them."""
 
     store: StoreLimits = field(default_factory=StoreLimits)
-    creations: CreationLimits = field(default_factory=CreationLimits)
+    creations_together_max: int = 64  # posts in a transaction
     cache: CacheSettings = field(default_factory=CacheSettings)
     people: PeopleLimits = field(default_factory=PeopleLimits)
     revocations: RevocationSettings = field(default_factory=RevocationSettings)
-    pages: PageLimits = field(default_factory=PageLimits)
+    page_refills_max: int = 3  # how far a list is looked through for one page
     maintenance: MaintenanceLimits = field(default_factory=MaintenanceLimits)
 
 
@@ -103,7 +102,7 @@ async def open_app(
         people = People(user_svc, age_clock_s, limits.people)
         posts = Posts(
             changes,
-            Creations(changes, post_store, limits.creations),
+            Creations(changes, post_store, limits.creations_together_max),
             post_store,
             like_store,
             purges,
@@ -116,16 +115,18 @@ async def open_app(
             people,
             settings.media_base_url,
             clock_ms,
-            limits.pages,
+            limits.page_refills_max,
         )
         yield App(
             mongo=mongo,
             identity=Identity(user_svc, settings.service_keys_file, limits.revocations),
             posts=posts,
             comments=Comments(
-                changes, comment_store, post_store, posts, people, clock_ms, limits.pages
+                changes, comment_store, post_store, posts, people, clock_ms, limits.page_refills_max
             ),
-            likes=Likes(changes, like_store, post_store, posts, people, clock_ms, limits.pages),
+            likes=Likes(
+                changes, like_store, post_store, posts, people, clock_ms, limits.page_refills_max
+            ),
             maintenance=Maintenance(
                 changes,
                 posts,
@@ -182,8 +183,12 @@ def settled_ms(
 
 def servicers(app: App, settings: Settings) -> dict[ServiceDescriptor, object]:
     """Every service of this program with what serves it."""
-    page_tokens = PageTokens(settings.page_token_key.encode())
-    servicer = ContentServicer(
-        app.posts, app.comments, app.likes, page_tokens, settings.media_base_url
-    )
-    return {pb.DESCRIPTOR.services_by_name["ContentService"]: servicer}
+    return {
+        pb.DESCRIPTOR.services_by_name["ContentService"]: ContentServicer(
+            app.posts,
+            app.comments,
+            app.likes,
+            PageTokens(settings.page_token_key.encode()),
+            settings.media_base_url,
+        )
+    }

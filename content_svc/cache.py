@@ -8,8 +8,7 @@ another may not.
 """
 
 import asyncio
-import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -40,10 +39,9 @@ class PostCache:
         self,
         read: Callable[[PostId], Awaitable[Post | None]],
         encode: Callable[[Post], bytes],
-        clock_s: Callable[[], float] = time.monotonic,
-        settings: CacheSettings | None = None,
+        clock_s: Callable[[], float],
+        settings: CacheSettings,
     ) -> None:
-        settings = settings or CacheSettings()
         self._read = read
         self._encode = encode
         self._clock_s = clock_s
@@ -82,12 +80,6 @@ class PostCache:
         }
         # What was read before somebody changed it must not outlive the change.
         if forgotten == self._forgotten:
-            self._remember(read)
+            for post_id, entry in read.items():
+                self._entries.put(post_id, entry)
         return read
-
-    def _remember(self, read: Mapping[UUID, CachedPost]) -> None:
-        for post_id, entry in read.items():
-            self._entries.put(post_id, entry)
-
-    def __len__(self) -> int:
-        return len(self._entries)

@@ -89,9 +89,6 @@ class People:
         ids = {user.username: UserId(UUID(user.user_id)) for user in response.users}
         return tuple(Mention(ids[name.lower()], name) for name in names if name.lower() in ids)
 
-    def viewer(self, viewer_id: UserId) -> "Viewer":
-        return Viewer(self, viewer_id)
-
     async def relations_for_page(
         self, viewer_id: UserId, other_ids: Collection[UUID]
     ) -> Mapping[UUID, Relation]:
@@ -110,14 +107,10 @@ class People:
     async def _learn(self, viewer_id: UserId) -> None:
         with suppress(Unavailable):
             hidden = await self._hidden.get(viewer_id)
-            if hidden is not None:
-                self._keep(viewer_id, hidden)
-
-    def _keep(self, viewer_id: UserId, hidden: pb.HiddenIds) -> None:
-        if hidden.truncated:
-            self._known.forget(viewer_id)
-        else:
-            self._known.hear(viewer_id, hidden.user_ids)
+            if hidden is None or hidden.truncated:
+                self._known.forget(viewer_id)
+            else:
+                self._known.hear(viewer_id, hidden.user_ids)
 
     async def _load_hidden(self, viewer_ids: Sequence[UserId]) -> Mapping[UserId, pb.HiddenIds]:
         request = pb.BatchGetHiddenIdsRequest(viewer_ids=pack_ids(viewer_ids))

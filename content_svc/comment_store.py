@@ -7,12 +7,13 @@ from content_svc.model import (
     CommentId,
     CommentIdTaken,
     DeletedComment,
+    Page,
     Place,
     PostId,
     UserId,
     comment_digest,
 )
-from content_svc.store import NEWEST_FIRST, packed, to_mentions, unpacked
+from content_svc.store import NEWEST_FIRST, packed, page_of, to_mentions, unpacked
 from svckit.mongo.changes import Change
 from svckit.mongo.client import Document, DuplicateKey, Expression, Mongo
 
@@ -78,11 +79,11 @@ class CommentStore:
         await comments.replace({"_id": comment.comment_id, **_LIVE}, left)
         return _to_deleted(left)
 
-    async def of_post(self, post_id: PostId, before: Place, limit: int) -> list[Comment]:
+    async def of_post(self, post_id: PostId, before: Place, limit: int) -> Page[Comment]:
         """Newest first."""
         query = {"post_id": post_id, "place": {"$lt": packed(before)}}
         found = await self._comments.find(query, sort=NEWEST_FIRST, limit=limit)
-        return [_to_comment(document) for document in found]
+        return page_of(found, limit, _to_comment)
 
     async def made_by(self, author_id: UserId, limit: int) -> list[Comment]:
         """Some of a person's live comments; none = none is left."""

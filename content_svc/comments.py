@@ -2,9 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from content_svc import events
-from content_svc.clients import People
+from content_svc.clients import People, Viewer
 from content_svc.comment_store import CommentStore
 from content_svc.model import (
     Comment,
@@ -12,13 +13,14 @@ from content_svc.model import (
     CommentIdTaken,
     CommentNotFound,
     DeletedComment,
+    Page,
     Place,
     Post,
     PostId,
     PostNotFound,
     UserId,
 )
-from content_svc.paging import Page, PageLimits, filled_page, page_of
+from content_svc.paging import filled_page
 from content_svc.posts import Posts
 from content_svc.store import PostStore
 from content_svc.texts import names_in
@@ -38,7 +40,7 @@ class Comments:
         posts: Posts,
         people: People,
         clock_ms: Callable[[], int],
-        page_limits: PageLimits,
+        page_refills_max: int,
     ) -> None:
         self._changes = changes
         self._store = store
@@ -46,7 +48,7 @@ class Comments:
         self._posts = posts
         self._people = people
         self._clock_ms = clock_ms
-        self._page_limits = page_limits
+        self._page_refills_max = page_refills_max
 
     async def create(
         self, author_id: UserId, post_id: PostId, comment_id: CommentId | None, content: str
@@ -108,15 +110,12 @@ class Comments:
     ) -> Page[Comment]:
         """Newest first, without people across a block."""
         await self._posts.get(post_id)
-        viewer = self._people.viewer(viewer_id)
-
-        async def fetch(place: Place, count: int) -> Page[Comment]:
-            found = await self._store.of_post(post_id, place, count)
-            return page_of(found, count, lambda each: (each.create_time_ms, each.comment_id))
+        viewer = Viewer(self._people, viewer_id)
 
         async def keep(comments: list[Comment]) -> list[Comment]:
             authors = [each.author_id for each in comments]
             hidden = await viewer.hidden(authors)
             return [each for each in comments if each.author_id not in hidden]
 
-        return await filled_page(fetch, keep, before, limit, self._page_limits)
+        fetch = partial(self._store.of_post, post_id)
+        return await filled_page(fetch, keep, before, limit, self._page_refills_max)

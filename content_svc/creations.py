@@ -6,7 +6,6 @@ several times as many, and a quiet one as fast as without.
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from content_svc.model import Post
 from content_svc.store import PostStore
@@ -15,30 +14,20 @@ from svckit.errors import DeadlineExceeded, Unavailable
 from svckit.events.outbox import OutboxRecord
 from svckit.mongo.changes import Change, Changes
 
-
-@dataclass(frozen=True, slots=True)
-class CreationLimits:
-    together_max: int = 64  # posts in a transaction
-
-
-@dataclass(frozen=True, slots=True)
-class _NewPost:
-    post: Post
-    events: Sequence[OutboxRecord]
+_NewPost = tuple[Post, Sequence[OutboxRecord]]
 
 
 class Creations:
     """Each post is committed with its events, or neither is."""
 
-    def __init__(self, changes: Changes, store: PostStore, limits: CreationLimits) -> None:
+    def __init__(self, changes: Changes, store: PostStore, together_max: int) -> None:
         self._changes = changes
         self._store = store
-        rounds = RoundSettings(most=limits.together_max, interval_s=0)
-        self._together = Gatherer(self._insert_all, rounds)
+        self._together = Gatherer(self._insert_all, RoundSettings(together_max, interval_s=0))
 
     async def create(self, post: Post, events: Sequence[OutboxRecord]) -> None:
         """Raises `PostIdTaken`."""
-        await self._together.do(_NewPost(post, events))
+        await self._together.do((post, events))
 
     async def _insert_all(self, new: Sequence[_NewPost]) -> Sequence[BaseException | None]:
         """The error of each, or None. One bad post does no harm to the others."""
@@ -55,8 +44,8 @@ class Creations:
 
     async def _insert(self, new: Sequence[_NewPost]) -> None:
         async def write(change: Change) -> None:
-            await self._store.insert(change, *(each.post for each in new))
-            for each in new:
-                change.emit(*each.events)
+            await self._store.insert(change, *(post for post, _ in new))
+            for _, events in new:
+                change.emit(*events)
 
         await self._changes.run(write)

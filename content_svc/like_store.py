@@ -6,8 +6,8 @@ So there is never a second one, and "do I like these posts" is a look-up of ids.
 from collections.abc import Iterable
 from uuid import UUID
 
-from content_svc.model import Like, Place, PostId, UserId
-from content_svc.store import NEWEST_FIRST, packed, unpacked
+from content_svc.model import Like, Page, Place, PostId, UserId
+from content_svc.store import NEWEST_FIRST, packed, page_of, unpacked
 from svckit.ids import ID_BYTES
 from svckit.mongo.changes import Change
 from svckit.mongo.client import Document, Mongo
@@ -38,11 +38,11 @@ class LikeStore:
         document = await likes.find_and_delete({"_id": _like_id(post_id, user_id)})
         return _to_like(document) if document else None
 
-    async def of_post(self, post_id: PostId, before: Place, limit: int) -> list[Like]:
+    async def of_post(self, post_id: PostId, before: Place, limit: int) -> Page[Like]:
         """Newest first."""
         query = {"post_id": post_id, "place": {"$lt": packed(before)}}
         found = await self._likes.find(query, sort=NEWEST_FIRST, limit=limit)
-        return [_to_like(document) for document in found]
+        return page_of(found, limit, _to_like)
 
     async def made_by(self, user_id: UserId, limit: int) -> list[Like]:
         """Some of a person's likes; none = none is left."""

@@ -1,12 +1,13 @@
 """Liking posts. A like is a document; how many there are is for others to count."""
 
 from collections.abc import Callable
+from functools import partial
 
 from content_svc import events
-from content_svc.clients import People
+from content_svc.clients import People, Viewer
 from content_svc.like_store import LikeStore
-from content_svc.model import Like, Place, Post, PostId, PostNotFound, UserId
-from content_svc.paging import Page, PageLimits, filled_page, page_of
+from content_svc.model import Like, Page, Place, Post, PostId, PostNotFound, UserId
+from content_svc.paging import filled_page
 from content_svc.posts import Posts
 from content_svc.store import PostStore
 from svckit.mongo.changes import Change, Changes
@@ -23,7 +24,7 @@ class Likes:
         posts: Posts,
         people: People,
         clock_ms: Callable[[], int],
-        page_limits: PageLimits,
+        page_refills_max: int,
     ) -> None:
         self._changes = changes
         self._store = store
@@ -31,7 +32,7 @@ class Likes:
         self._posts = posts
         self._people = people
         self._clock_ms = clock_ms
-        self._page_limits = page_limits
+        self._page_refills_max = page_refills_max
 
     async def like(self, user_id: UserId, post_id: PostId) -> None:
         """Liking again changes nothing."""
@@ -63,14 +64,11 @@ class Likes:
     ) -> Page[Like]:
         """Newest first, without people across a block."""
         await self._posts.get(post_id)
-        viewer = self._people.viewer(viewer_id)
-
-        async def fetch(place: Place, count: int) -> Page[Like]:
-            found = await self._store.of_post(post_id, place, count)
-            return page_of(found, count, lambda like: (like.create_time_ms, like.user_id))
+        viewer = Viewer(self._people, viewer_id)
 
         async def keep(likes: list[Like]) -> list[Like]:
             hidden = await viewer.hidden([each.user_id for each in likes])
             return [like for like in likes if like.user_id not in hidden]
 
-        return await filled_page(fetch, keep, before, limit, self._page_limits)
+        fetch = partial(self._store.of_post, post_id)
+        return await filled_page(fetch, keep, before, limit, self._page_refills_max)

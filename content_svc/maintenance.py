@@ -121,7 +121,7 @@ class Maintenance:
         return len(shares) + comments + await self._likes.purge_post(post_id, self._limits.batch)
 
     async def _remove_of_user(self, user_id: UserId) -> int:
-        posts = await self._post_store.by_author(user_id, NEWEST, self._limits.batch)
+        posts, _ = await self._post_store.by_author(user_id, NEWEST, self._limits.batch)
         for post in posts:
             await self._delete_post(post.post_id)
         comments = await self._comments.made_by(user_id, self._limits.batch)

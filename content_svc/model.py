@@ -9,7 +9,7 @@ import json
 import re
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import NewType, TypeAlias
+from typing import NewType, TypeAlias, TypeVar
 from uuid import UUID
 
 from svckit.errors import AlreadyExists, FailedPrecondition, NotFound
@@ -18,7 +18,10 @@ from svckit.ids import MAX_ID
 UserId = NewType("UserId", UUID)
 PostId = NewType("PostId", UUID)
 CommentId = NewType("CommentId", UUID)
+T = TypeVar("T")
 Place: TypeAlias = tuple[int, UUID]
+Page = tuple[list[T], Place | None]
+"""Some things, newest first, and where to go on; None = there are no more."""
 
 TAGS_MAX = 10
 PORT_MAX = 65_535

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TypeVar
 from uuid import UUID
 
@@ -16,6 +17,7 @@ from content_svc.model import (
     DeletedPost,
     Location,
     Media,
+    Page,
     Place,
     Post,
     PostId,
@@ -29,7 +31,7 @@ from content_svc.model import (
     UserNotFound,
     ViewerState,
 )
-from content_svc.paging import Page, PageLimits, filled_page, page_of
+from content_svc.paging import filled_page
 from content_svc.purge_store import PurgeStore
 from content_svc.store import PostStore
 from content_svc.texts import all_tags, names_in, words_in
@@ -65,7 +67,7 @@ class Posts:
         people: People,
         media_base_url: str,
         clock_ms: Callable[[], int],
-        page_limits: PageLimits,
+        page_refills_max: int,
     ) -> None:
         self._changes = changes
         self._creations = creations
@@ -76,7 +78,7 @@ class Posts:
         self._people = people
         self._media_base_url = media_base_url
         self._clock_ms = clock_ms
-        self._page_limits = page_limits
+        self._page_refills_max = page_refills_max
 
     async def create(
         self,
@@ -217,33 +219,25 @@ class Posts:
         self, viewer_id: UserId, author_id: UserId, before: Place, limit: int
     ) -> Page[Post]:
         """Across a block there is nothing to see."""
-        viewer = self._people.viewer(viewer_id)
+        viewer = Viewer(self._people, viewer_id)
         relation = (await viewer.relations([author_id]))[author_id]
         if not relation.exists:
             raise UserNotFound(user_id=str(author_id))
         if relation.is_blocked:
             return [], None
 
-        async def fetch(place: Place, count: int) -> Page[Post]:
-            return page_of(await self._store.by_author(author_id, place, count), count, _place_of)
-
-        return await self._page(viewer, fetch, before, limit)
+        return await self._page(viewer, partial(self._store.by_author, author_id), before, limit)
 
     async def by_tag(self, viewer_id: UserId, tag: str, before: Place, limit: int) -> Page[Post]:
-        async def fetch(place: Place, count: int) -> Page[Post]:
-            return page_of(await self._store.by_tag(tag, place, count), count, _place_of)
-
-        return await self._page(self._people.viewer(viewer_id), fetch, before, limit)
+        viewer = Viewer(self._people, viewer_id)
+        return await self._page(viewer, partial(self._store.by_tag, tag), before, limit)
 
     async def search(self, viewer_id: UserId, query: str, before: Place, limit: int) -> Page[Post]:
         words = words_in(query)
         if not words:
             raise InvalidArgument.of("query", "must have a letter or digit")
-
-        async def fetch(place: Place, count: int) -> Page[Post]:
-            return await self._store.search(words, place, count)
-
-        return await self._page(self._people.viewer(viewer_id), fetch, before, limit)
+        viewer = Viewer(self._people, viewer_id)
+        return await self._page(viewer, partial(self._store.search, words), before, limit)
 
     async def references(
         self, author_ids: Sequence[UUID], before: Place, limit: int
@@ -259,7 +253,7 @@ class Posts:
             found += await self._with_live_targets(references)
             if len(references) < wanted or len(found) == limit:
                 return found
-            before = _place_of(references[-1])
+            before = references[-1].create_time_ms, references[-1].post_id
 
     async def viewer_states(self, viewer_id: UserId, post_ids: Sequence[UUID]) -> list[ViewerState]:
         """One for each of the posts, in their order."""
@@ -280,7 +274,7 @@ class Posts:
                 [post for post in seen if post.shared_author_id not in hidden]
             )
 
-        return await filled_page(fetch, keep, before, limit, self._page_limits)
+        return await filled_page(fetch, keep, before, limit, self._page_refills_max)
 
     async def _with_live_targets(self, posts: Iterable[P]) -> list[P]:
         """Shares vanish with what they share, also before they are purged."""
@@ -290,7 +284,3 @@ class Posts:
         return [
             post for post in posts if post.shared_post_id is None or post.shared_post_id in live
         ]
-
-
-def _place_of(post: Post | PostReference) -> Place:
-    return post.create_time_ms, post.post_id

@@ -11,8 +11,7 @@ from content_svc.comments import Comments
 from content_svc.drafts import draft_of, merger_of
 from content_svc.events import public_comment, public_post, timestamp_of_ms
 from content_svc.likes import Likes
-from content_svc.model import NEWEST, CommentId, Place, Post, PostId, UserId
-from content_svc.paging import Page
+from content_svc.model import NEWEST, CommentId, Page, Place, Post, PostId, UserId
 from content_svc.posts import Posts
 from content_svc.texts import check_tag
 from svckit.auth.tokens import Role

@@ -9,8 +9,9 @@ the time of its deletion; it has no place, and so is in no list.
 """
 
 import asyncio
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from operator import itemgetter
 from uuid import UUID
 
 from content_svc.model import (
@@ -19,11 +20,13 @@ from content_svc.model import (
     Media,
     MediaKind,
     Mention,
+    Page,
     Place,
     Post,
     PostId,
     PostIdTaken,
     PostReference,
+    T,
     UserId,
     post_digest,
 )
@@ -114,16 +117,14 @@ class PostStore:
         query = {"_id": {"$in": list(post_ids)}, **_LIVE}
         return {document["_id"] for document in await self._posts.find(query, fields={"_id": 1})}
 
-    async def by_author(self, author_id: UserId, before: Place, limit: int) -> list[Post]:
+    async def by_author(self, author_id: UserId, before: Place, limit: int) -> Page[Post]:
         return await self._list({"author_id": author_id}, before, limit)
 
-    async def by_tag(self, tag: str, before: Place, limit: int) -> list[Post]:
+    async def by_tag(self, tag: str, before: Place, limit: int) -> Page[Post]:
         return await self._list({"tags": tag}, before, limit)
 
-    async def search(
-        self, words: Sequence[str], before: Place, limit: int
-    ) -> tuple[list[Post], Place | None]:
-        """Posts with all the words, and where to go on: None = there are no more.
+    async def search(self, words: Sequence[str], before: Place, limit: int) -> Page[Post]:
+        """Posts with all the words.
 
         Of several words, a bounded number of posts with the rarest one is looked at: a page may be
         short, or empty, and still not the last.
@@ -156,7 +157,7 @@ class PostStore:
             skip=self._limits.search_candidates_max - 1,
             limit=1,
         )
-        return _place_of(last[0]) if last else b""
+        return bytes(last[0]["place"]) if last else b""
 
     async def references(
         self, author_ids: Iterable[UUID], before: Place, limit: int
@@ -184,7 +185,7 @@ class PostStore:
             )
             for group in groups:
                 newest += group
-            newest.sort(key=_place_of, reverse=True)
+            newest.sort(key=itemgetter("place"), reverse=True)
             del newest[limit:]
         return [_to_reference(document) for document in newest]
 
@@ -204,14 +205,20 @@ class PostStore:
         found = await self._posts.find(query, fields=_WHOLE, limit=limit)
         return [_to_post(document) for document in found]
 
-    async def _list(self, query: Expression, before: Place, limit: int) -> list[Post]:
+    async def _list(self, query: Expression, before: Place, limit: int) -> Page[Post]:
         found = await self._posts.find(
             {**query, "place": {"$lt": packed(before)}},
             fields=_WHOLE,
             sort=NEWEST_FIRST,
             limit=limit,
         )
-        return [_to_post(document) for document in found]
+        return page_of(found, limit, _to_post)
+
+
+def page_of(found: Sequence[Document], limit: int, made: Callable[[Document], T]) -> Page[T]:
+    """A page from a range of an index: fewer than asked for means that there are no more."""
+    place = unpacked(found[-1]["place"]) if len(found) == limit else None
+    return [made(document) for document in found], place
 
 
 def packed(place: Place) -> bytes:
@@ -235,11 +242,6 @@ def document_of(post: Post) -> Document:
 
 def to_mentions(document: Document) -> tuple[Mention, ...]:
     return tuple(Mention(**mention) for mention in document.get("mentions", ()))
-
-
-def _place_of(document: Document) -> bytes:
-    place: bytes = document["place"]
-    return place
 
 
 def _fields(post: Post) -> Document:

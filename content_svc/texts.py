@@ -6,7 +6,7 @@ plain text, no error.
 
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from content_svc.model import TAGS_MAX
 from svckit.validation import Fields, normal_text
@@ -36,12 +36,12 @@ _SIGN_OR_RUN = re.compile(rf"[{_SIGNS}]|[^{_SIGNS}]+")
 
 def tags_in(text: str) -> list[str]:
     lowered = (_lowered(match[1]) for match in _TAG_IN_TEXT.finditer(text))
-    return _distinct(tag for tag in lowered if _TAG.fullmatch(tag))  # some letters become two
+    return list(dict.fromkeys(filter(_TAG.fullmatch, lowered)))  # some letters become two
 
 
 def all_tags(given: Sequence[str], text: str) -> tuple[str, ...]:
     """The given ones, then those of the text while there is room."""
-    return tuple(_distinct([*given, *tags_in(text)])[:TAGS_MAX])
+    return tuple(dict.fromkeys([*given, *tags_in(text)]))[:TAGS_MAX]
 
 
 def names_in(text: str) -> list[str]:
@@ -59,7 +59,7 @@ def words_in(text: str) -> tuple[str, ...]:
     words = (
         word for run in runs for word in ([run] if run.isascii() else _SIGN_OR_RUN.findall(run))
     )
-    return tuple(_distinct(word[:WORD_LENGTH_MAX] for word in words)[:WORDS_MAX])
+    return tuple(dict.fromkeys(word[:WORD_LENGTH_MAX] for word in words))[:WORDS_MAX]
 
 
 def check_tag(fields: Fields, field: str, value: str) -> str:
@@ -71,15 +71,14 @@ def check_tag(fields: Fields, field: str, value: str) -> str:
 
 
 def check_tags(fields: Fields, values: Sequence[str]) -> tuple[str, ...]:
-    checked = [
-        check_tag(fields, f"metadata.tags[{index}]", value) for index, value in enumerate(values)
-    ]
-    return tuple(_distinct(checked))
+    """As `check_tag`, each once."""
+    return tuple(
+        dict.fromkeys(
+            check_tag(fields, f"metadata.tags[{index}]", value)
+            for index, value in enumerate(values)
+        )
+    )
 
 
 def _lowered(tag: str) -> str:
     return unicodedata.normalize("NFC", tag.lower())
-
-
-def _distinct(items: Iterable[str]) -> list[str]:
-    return list(dict.fromkeys(items))

@@ -9,6 +9,7 @@ from datetime import datetime
 from uuid import UUID
 
 from svckit.auth.tokens import TokenRevoked
+from svckit.events.outbox import OutboxRecord
 from svckit.ids import ID_BYTES
 from svckit.postgres.changes import Change, Changes
 from user_svc import events
@@ -29,6 +30,7 @@ from user_svc.model import (
 from user_svc.store import PeopleStore
 
 ApplyEdge = Callable[[Change, UserId, UserId, datetime], Awaitable[None]]
+RemovedEdge = Callable[[UserId, UserId, datetime], OutboxRecord]
 
 
 class Graph:
@@ -52,19 +54,19 @@ class Graph:
         return await self._add(EdgeKind.FOLLOW, actor_id, target_id, self._apply_follow)
 
     async def unfollow(self, actor_id: UserId, target_id: UserId) -> Relationship:
-        return await self._remove(EdgeKind.FOLLOW, actor_id, target_id, self._apply_unfollow)
+        return await self._remove(EdgeKind.FOLLOW, actor_id, target_id, events.follow_removed)
 
     async def block(self, actor_id: UserId, target_id: UserId) -> Relationship:
         return await self._add(EdgeKind.BLOCK, actor_id, target_id, self._apply_block)
 
     async def unblock(self, actor_id: UserId, target_id: UserId) -> Relationship:
-        return await self._remove(EdgeKind.BLOCK, actor_id, target_id, self._apply_unblock)
+        return await self._remove(EdgeKind.BLOCK, actor_id, target_id, events.block_removed)
 
     async def mute(self, actor_id: UserId, target_id: UserId) -> Relationship:
         return await self._add(EdgeKind.MUTE, actor_id, target_id, self._apply_mute)
 
     async def unmute(self, actor_id: UserId, target_id: UserId) -> Relationship:
-        return await self._remove(EdgeKind.MUTE, actor_id, target_id, self._apply_unmute)
+        return await self._remove(EdgeKind.MUTE, actor_id, target_id, events.mute_removed)
 
     async def _add(
         self, kind: EdgeKind, actor_id: UserId, target_id: UserId, apply: ApplyEdge
@@ -82,12 +84,13 @@ class Graph:
         return await self.relationship(actor_id, target_id)
 
     async def _remove(
-        self, kind: EdgeKind, actor_id: UserId, target_id: UserId, apply: ApplyEdge
+        self, kind: EdgeKind, actor_id: UserId, target_id: UserId, removed: RemovedEdge
     ) -> Relationship:
         async def remove(change: Change) -> None:
             state = await self._lock(change, kind, actor_id, target_id)
             if state.exists:
-                await apply(change, actor_id, target_id, self._clock())
+                await self._store.remove_edge(change, kind, actor_id, target_id)
+                change.emit(removed(actor_id, target_id, self._clock()))
 
         await self._changes.run(remove)
         return await self.relationship(actor_id, target_id)
@@ -107,20 +110,14 @@ class Graph:
     async def _apply_follow(
         self, change: Change, actor_id: UserId, target_id: UserId, now: datetime
     ) -> None:
-        await self._store.add_follow(change, actor_id, target_id, now)
+        await self._store.add_edge(change, EdgeKind.FOLLOW, actor_id, target_id, now)
         change.emit(*events.follow_added(actor_id, target_id, now))
-
-    async def _apply_unfollow(
-        self, change: Change, actor_id: UserId, target_id: UserId, now: datetime
-    ) -> None:
-        await self._store.remove_follow(change, actor_id, target_id)
-        change.emit(events.follow_removed(actor_id, target_id, now))
 
     async def _apply_block(
         self, change: Change, actor_id: UserId, target_id: UserId, now: datetime
     ) -> None:
-        was_following = await self._store.remove_follow(change, actor_id, target_id)
-        was_followed = await self._store.remove_follow(change, target_id, actor_id)
+        was_following = await self._store.remove_edge(change, EdgeKind.FOLLOW, actor_id, target_id)
+        was_followed = await self._store.remove_edge(change, EdgeKind.FOLLOW, target_id, actor_id)
         await self._store.add_edge(change, EdgeKind.BLOCK, actor_id, target_id, now)
         change.emit(
             *events.block_added(
@@ -128,23 +125,11 @@ class Graph:
             )
         )
 
-    async def _apply_unblock(
-        self, change: Change, actor_id: UserId, target_id: UserId, now: datetime
-    ) -> None:
-        await self._store.remove_edge(change, EdgeKind.BLOCK, actor_id, target_id)
-        change.emit(events.block_removed(actor_id, target_id, now))
-
     async def _apply_mute(
         self, change: Change, actor_id: UserId, target_id: UserId, now: datetime
     ) -> None:
         await self._store.add_edge(change, EdgeKind.MUTE, actor_id, target_id, now)
         change.emit(events.mute_added(actor_id, target_id, now))
-
-    async def _apply_unmute(
-        self, change: Change, actor_id: UserId, target_id: UserId, now: datetime
-    ) -> None:
-        await self._store.remove_edge(change, EdgeKind.MUTE, actor_id, target_id)
-        change.emit(events.mute_removed(actor_id, target_id, now))
 
     async def relationship(self, viewer_id: UserId, other_id: UserId) -> Relationship:
         (found,) = await self._store.relationships(viewer_id, [other_id])

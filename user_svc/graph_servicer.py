@@ -13,7 +13,7 @@ from svckit.times import timestamp
 from user_svc.events import public_user
 from user_svc.graph import Graph
 from user_svc.model import EdgeKind, Relationship, User, UserId
-from user_svc.servicer import calling_user
+from user_svc.servicer import calling_user, next_page_token
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -31,34 +31,41 @@ class GraphServicer:
         self._page_tokens = page_tokens
 
     async def FollowUser(self, request: pb.FollowUserRequest) -> pb.FollowUserResponse:
-        found = await self._graph.follow(calling_user(), UserId(UUID(request.user_id)))
-        return pb.FollowUserResponse(relationship=_relationship(found))
+        return pb.FollowUserResponse(
+            relationship=await _relationship(self._graph.follow, request.user_id)
+        )
 
     async def UnfollowUser(self, request: pb.UnfollowUserRequest) -> pb.UnfollowUserResponse:
-        found = await self._graph.unfollow(calling_user(), UserId(UUID(request.user_id)))
-        return pb.UnfollowUserResponse(relationship=_relationship(found))
+        return pb.UnfollowUserResponse(
+            relationship=await _relationship(self._graph.unfollow, request.user_id)
+        )
 
     async def BlockUser(self, request: pb.BlockUserRequest) -> pb.BlockUserResponse:
-        found = await self._graph.block(calling_user(), UserId(UUID(request.user_id)))
-        return pb.BlockUserResponse(relationship=_relationship(found))
+        return pb.BlockUserResponse(
+            relationship=await _relationship(self._graph.block, request.user_id)
+        )
 
     async def UnblockUser(self, request: pb.UnblockUserRequest) -> pb.UnblockUserResponse:
-        found = await self._graph.unblock(calling_user(), UserId(UUID(request.user_id)))
-        return pb.UnblockUserResponse(relationship=_relationship(found))
+        return pb.UnblockUserResponse(
+            relationship=await _relationship(self._graph.unblock, request.user_id)
+        )
 
     async def MuteUser(self, request: pb.MuteUserRequest) -> pb.MuteUserResponse:
-        found = await self._graph.mute(calling_user(), UserId(UUID(request.user_id)))
-        return pb.MuteUserResponse(relationship=_relationship(found))
+        return pb.MuteUserResponse(
+            relationship=await _relationship(self._graph.mute, request.user_id)
+        )
 
     async def UnmuteUser(self, request: pb.UnmuteUserRequest) -> pb.UnmuteUserResponse:
-        found = await self._graph.unmute(calling_user(), UserId(UUID(request.user_id)))
-        return pb.UnmuteUserResponse(relationship=_relationship(found))
+        return pb.UnmuteUserResponse(
+            relationship=await _relationship(self._graph.unmute, request.user_id)
+        )
 
     async def GetRelationship(
         self, request: pb.GetRelationshipRequest
     ) -> pb.GetRelationshipResponse:
-        found = await self._graph.relationship(calling_user(), UserId(UUID(request.user_id)))
-        return pb.GetRelationshipResponse(relationship=_relationship(found))
+        return pb.GetRelationshipResponse(
+            relationship=await _relationship(self._graph.relationship, request.user_id)
+        )
 
     async def ListFollowers(self, request: pb.ListFollowersRequest) -> pb.ListFollowersResponse:
         user_id = UserId(UUID(request.user_id))
@@ -98,30 +105,23 @@ class GraphServicer:
             request.page_token, scope, (_LATEST, MAX_ID)
         )
         found = await page((_EPOCH + edge_time_us * _MICROSECOND, last_id), size + 1)
+        places = [((time - _EPOCH) // _MICROSECOND, user.user_id) for user, time in found]
         users = [public_user(user) for user, _ in found[:size]]
-        if len(found) <= size:
-            return users, ""
-        user, edge_time = found[size - 1]
-        position = ((edge_time - _EPOCH) // _MICROSECOND, user.user_id)
-        return users, self._page_tokens.encode(scope, position)
+        return users, next_page_token(self._page_tokens, scope, places, size)
 
     async def SuggestUsers(self, request: pb.SuggestUsersRequest) -> pb.SuggestUsersResponse:
         size = page_size(request.page_size)
         scope = ("SuggestUsers", str(calling_user()))
         before = self._page_tokens.position(request.page_token, scope, (_COUNT_MAX, MAX_ID))
         found = await self._graph.suggestions(calling_user(), before, size + 1)
-        response = pb.SuggestUsersResponse(
+        places = [(each.mutual_count, each.user.user_id) for each in found]
+        return pb.SuggestUsersResponse(
             suggestions=[
                 pb.Suggestion(user=public_user(each.user), mutual_count=each.mutual_count)
                 for each in found[:size]
-            ]
+            ],
+            next_page_token=next_page_token(self._page_tokens, scope, places, size),
         )
-        if len(found) > size:
-            last = found[size - 1]
-            response.next_page_token = self._page_tokens.encode(
-                scope, (last.mutual_count, last.user.user_id)
-            )
-        return response
 
     async def StreamFollowerIds(
         self, request: pb.StreamFollowerIdsRequest
@@ -181,7 +181,11 @@ class GraphServicer:
         )
 
 
-def _relationship(found: Relationship) -> pb.Relationship:
+async def _relationship(
+    use_case: Callable[[UserId, UserId], Awaitable[Relationship]], other_id: str
+) -> pb.Relationship:
+    """Of the caller and another person, as the use case leaves it."""
+    found = await use_case(calling_user(), UserId(UUID(other_id)))
     return pb.Relationship(
         is_following=found.is_following,
         is_followed_by=found.is_followed_by,

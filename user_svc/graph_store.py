@@ -64,16 +64,21 @@ def _edge_state(table: _Table, edges_max: int) -> str:
     """
 
 
-_FOLLOW = """
-WITH edge AS (
-    INSERT INTO follows (follower_id, followee_id, create_time) VALUES ($1, $2, $3)
-)
+_ADD = {
+    kind: f"INSERT INTO {table.name} ({table.actor}, {table.target}, create_time)"
+    " VALUES ($1, $2, $3)"
+    for kind, table in _TABLES.items()
+}
+_ADD[EdgeKind.FOLLOW] = f"""
+WITH edge AS ({_ADD[EdgeKind.FOLLOW]})
 SELECT add_follow_counts($1, 0, 1), add_follow_counts($2, 1, 0)
 """
-_UNFOLLOW = """
-WITH edge AS (
-    DELETE FROM follows WHERE follower_id = $1 AND followee_id = $2 RETURNING 1
-)
+_REMOVE = {
+    kind: f"DELETE FROM {table.name} WHERE {table.actor} = $1 AND {table.target} = $2 RETURNING 1"
+    for kind, table in _TABLES.items()
+}
+_REMOVE[EdgeKind.FOLLOW] = f"""
+WITH edge AS ({_REMOVE[EdgeKind.FOLLOW]})
 SELECT add_follow_counts($1, 0, -1), add_follow_counts($2, -1, 0) FROM edge
 """
 
@@ -193,40 +198,17 @@ class GraphStore:
         assert row is not None
         return EdgeState(*row.values())
 
-    async def add_follow(
-        self, change: Change, follower_id: UserId, followee_id: UserId, now: datetime
-    ) -> None:
-        """The edge and both counts."""
-        await change.transaction.execute(_FOLLOW, follower_id, followee_id, now)
-
-    async def remove_follow(self, change: Change, follower_id: UserId, followee_id: UserId) -> bool:
-        """The edge and both counts; returns whether there was one."""
-        rows = await change.transaction.fetch(_UNFOLLOW, follower_id, followee_id)
-        return bool(rows)
-
     async def add_edge(
         self, change: Change, kind: EdgeKind, actor_id: UserId, target_id: UserId, now: datetime
     ) -> None:
-        """A block or a mute."""
-        table = _TABLES[kind]
-        await change.transaction.execute(
-            f"INSERT INTO {table.name} ({table.actor}, {table.target}, create_time)"
-            " VALUES ($1, $2, $3)",
-            actor_id,
-            target_id,
-            now,
-        )
+        """With a follow, both counts."""
+        await change.transaction.execute(_ADD[kind], actor_id, target_id, now)
 
     async def remove_edge(
         self, change: Change, kind: EdgeKind, actor_id: UserId, target_id: UserId
-    ) -> None:
-        """A block or a mute."""
-        table = _TABLES[kind]
-        await change.transaction.execute(
-            f"DELETE FROM {table.name} WHERE {table.actor} = $1 AND {table.target} = $2",
-            actor_id,
-            target_id,
-        )
+    ) -> bool:
+        """With a follow, both counts; returns whether there was one."""
+        return bool(await change.transaction.fetch(_REMOVE[kind], actor_id, target_id))
 
     async def relationships(
         self, viewer_id: UserId, other_ids: Sequence[UUID]

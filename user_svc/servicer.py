@@ -1,6 +1,6 @@
 """AuthService and UserService: messages in, use case, messages out."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC
 from typing import Literal
 from uuid import UUID
@@ -125,13 +125,13 @@ class UserServicer:
     async def SearchUsers(self, request: pb.SearchUsersRequest) -> pb.SearchUsersResponse:
         size = page_size(request.page_size)
         scope = ("SearchUsers", str(calling_user()), request.query)
-        rank, last_id = self._page_tokens.position(request.page_token, scope, (_RANK_MAX, MAX_ID))
-        found = await self._accounts.search(request.query, (rank, last_id), size + 1)
-        response = pb.SearchUsersResponse(users=[public_user(user) for user, _ in found[:size]])
-        if len(found) > size:
-            user, rank = found[size - 1]
-            response.next_page_token = self._page_tokens.encode(scope, (rank, user.user_id))
-        return response
+        before = self._page_tokens.position(request.page_token, scope, (_RANK_MAX, MAX_ID))
+        found = await self._accounts.search(request.query, before, size + 1)
+        places = [(rank, user.user_id) for user, rank in found]
+        return pb.SearchUsersResponse(
+            users=[public_user(user) for user, _ in found[:size]],
+            next_page_token=next_page_token(self._page_tokens, scope, places, size),
+        )
 
     async def ListUsers(self, request: pb.ListUsersRequest) -> pb.ListUsersResponse:
         size = page_size(request.page_size)
@@ -139,11 +139,11 @@ class UserServicer:
         scope = ("ListUsers", str(calling_user()), str(request.role), request.query)
         (before,) = self._page_tokens.position(request.page_token, scope, (MAX_ID,))
         found = await self._accounts.list_all(role, request.query, before, size + 1)
-        response = pb.ListUsersResponse(users=[full_user(user) for user in found[:size]])
-        if len(found) > size:
-            last = found[size - 1]
-            response.next_page_token = self._page_tokens.encode(scope, (last.user_id,))
-        return response
+        places = [(user.user_id,) for user in found]
+        return pb.ListUsersResponse(
+            users=[full_user(user) for user in found[:size]],
+            next_page_token=next_page_token(self._page_tokens, scope, places, size),
+        )
 
     async def SetRole(self, request: pb.SetRoleRequest) -> pb.SetRoleResponse:
         role = _ROLES_BY_NUMBER[request.role]
@@ -168,6 +168,16 @@ async def create_admin(accounts: Accounts, username: str, email: str, password: 
 
 def calling_user() -> UserId:
     return UserId(calling_user_id())
+
+
+def next_page_token(
+    page_tokens: PageTokens,
+    scope: Sequence[str],
+    places: Sequence[Sequence[int | UUID]],
+    size: int,
+) -> str:
+    """To go on after the first `size` of these places; empty when there are no more."""
+    return page_tokens.encode(scope, places[size - 1]) if len(places) > size else ""
 
 
 def full_user(user: User) -> pb.User:

@@ -6,11 +6,12 @@ With a Valkey of its own that appends to disk as in production, in this process.
 import asyncio
 import statistics
 import time
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from bench.tools.measure import Measure, Site
 from devstack import valkey
+from devstack.background import in_background
 from devstack.rig import durable, rig_folder
 from svckit.events.bus import BusEvent, Fence, Handler
 from svckit.events.engine import make_consumer, open_publisher
@@ -145,14 +146,3 @@ async def database(site: Site) -> AsyncIterator[Database]:
     async with open_database(PostgresSettings(dsn=Secret(site.rig.dsn))) as database:
         await database.execute("TRUNCATE outbox")
         yield database
-
-
-@asynccontextmanager
-async def in_background(*work: Coroutine[None, None, None]) -> AsyncIterator[None]:
-    tasks = [asyncio.create_task(job) for job in work]
-    try:
-        yield
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)

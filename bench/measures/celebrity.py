@@ -23,10 +23,10 @@ from newsfeed.content.v1.content_service_pb2_grpc import ContentServiceStub
 from newsfeed.feed.v1 import feed_service_pb2 as feed_pb
 from newsfeed.feed.v1.feed_service_pb2_grpc import FeedServiceStub
 
-from bench.measures.bus import in_background
 from bench.measures.reads import LONG_LIVED
 from bench.tools.measure import Measure, Site
 from devstack import mongo, valkey
+from devstack.background import in_background
 from devstack.programs import CONTENT_SVC, FEED_SVC
 from devstack.rig import bearer, durable
 from feed_svc.author_store import AuthorStore

@@ -6,8 +6,7 @@ end is compared with what was committed, by ids.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from pathlib import Path
 from uuid import UUID
@@ -15,6 +14,7 @@ from uuid import UUID
 import pytest
 from redis.asyncio import Redis
 
+from devstack.background import in_background
 from svckit.events.bus import BusEvent, Fence, Handler
 from svckit.events.delivery import ConsumerSettings, DeliverySettings
 from svckit.events.outbox import OutboxRecord
@@ -95,18 +95,6 @@ async def database(database_dsn: str) -> AsyncIterator[Database]:
     await migrate(database_dsn, [COMPONENT])
     async with open_database(PostgresSettings(dsn=Secret(database_dsn))) as database:
         yield database
-
-
-@asynccontextmanager
-async def in_background(*work: Coroutine[None, None, None]) -> AsyncIterator[None]:
-    tasks = [asyncio.create_task(job) for job in work]
-    try:
-        yield
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)
-    assert all(task.cancelled() for task in tasks)
 
 
 async def copy(server: OwnStore) -> None:

@@ -99,10 +99,9 @@ async def _ask_everything(stores: Stores, authors: Sequence[UserId]) -> set[str]
         return await stores.changes.run(lambda change: ask(method, change, *args))
 
     posts, comments, likes, purges = stores.posts, stores.comments, stores.likes, stores.purges
-    [first] = await ask(posts.by_author, authors[0], (NOW_MS, uuid.UUID(int=1 << 127)), 1) or [
-        (await posts.by_author(authors[0], NEWEST, 100))[-1]
-    ]
-    mine = (await posts.by_author(authors[0], NEWEST, 20))[-1]
+    found, _ = await ask(posts.by_author, authors[0], (NOW_MS, uuid.UUID(int=1 << 127)), 1)
+    [first] = found or (await posts.by_author(authors[0], NEWEST, 100))[0][-1:]
+    mine = (await posts.by_author(authors[0], NEWEST, 20))[0][-1]
     await ask(posts.by_tag, "all", place(first), 20)
     await ask(posts.by_tag, "tag3", NEWEST, 20)
     await ask(posts.search, ["word3", "all"], NEWEST, 20)

@@ -108,7 +108,7 @@ async def test_likes_and_unlikes_at_once_leave_as_many_as_their_events_say(
     await asyncio.gather(*(each(dice.choice(people)) for each in do))
 
     lanes = [each["lane"] for each in await stores.mongo.collection(OUTBOX).find({})]
-    likes = await stores.likes.of_post(post.post_id, NEWEST, 500)
+    likes, _ = await stores.likes.of_post(post.post_id, NEWEST, 500)
     assert len(likes) == len({each.user_id for each in likes})
     assert len(likes) == lanes.count("like") - lanes.count("unlike")
 

@@ -141,7 +141,7 @@ async def test_an_edit_leaves_nothing_of_what_was_before(stores: Stores) -> None
     edited = replace(FULL, content="", tags=(), given_tags=(), location=None, media=(), mentions=())
     await stores.changes.run(lambda change: stores.posts.update(change, edited))
     assert await stores.posts.post(FULL.post_id) == edited
-    assert await stores.posts.by_tag("tag", NEWEST, 10) == []
+    assert await stores.posts.by_tag("tag", NEWEST, 10) == ([], None)
     assert await stores.posts.search(["tag"], NEWEST, 10) == ([], None)
 
 
@@ -158,8 +158,8 @@ async def test_a_deleted_post_is_in_no_list_and_its_id_is_never_given_again(
     assert deleted == DeletedPost(share.post_id, ADA, NOW_MS)
     assert await stores.posts.post(share.post_id) is None
     assert await stores.posts.live_ids([share.post_id]) == set()
-    assert await stores.posts.by_author(ADA, NEWEST, 10) == []
-    assert await stores.posts.by_tag("tag", NEWEST, 10) == []
+    assert await stores.posts.by_author(ADA, NEWEST, 10) == ([], None)
+    assert await stores.posts.by_tag("tag", NEWEST, 10) == ([], None)
     assert await stores.posts.search(["word"], NEWEST, 10) == ([], None)
     assert await stores.posts.references([ADA], NEWEST, 10) == []
     assert await stores.posts.shared_by(ADA, [original.post_id]) == set()

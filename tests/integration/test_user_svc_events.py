@@ -10,6 +10,7 @@ from google.protobuf.message import Message
 from newsfeed.events.v1 import events_pb2 as events
 from newsfeed.user.v1 import user_service_pb2 as pb
 
+from devstack.background import in_background
 from svckit.events.bus import BusRecord
 from tests.polling import until
 from tests.requests.refusals import refusal
@@ -17,7 +18,6 @@ from tests.stacks.user_stack import (
     PASSWORD,
     Person,
     UserStack,
-    in_background,
     open_user_stack,
 )
 

@@ -138,8 +138,8 @@ async def _ask_graph(recorder: PlanRecorder, world: World) -> None:
     async def change_edges(change: Change) -> None:
         for kind in EdgeKind:
             await ask(store.lock_edge, change, kind, newest, busiest)
-        await ask(store.remove_follow, change, newest, hub)
-        await ask(store.add_follow, change, newest, hub, NOW)
+        await ask(store.remove_edge, change, EdgeKind.FOLLOW, newest, hub)
+        await ask(store.add_edge, change, EdgeKind.FOLLOW, newest, hub, NOW)
         await ask(store.add_edge, change, EdgeKind.BLOCK, newest, hub, NOW)
         await ask(store.remove_edge, change, EdgeKind.BLOCK, newest, hub)
 

@@ -16,6 +16,7 @@ from content_svc.model import (
     CommentId,
     DeletedPost,
     Like,
+    Page,
     Place,
     Post,
     PostId,
@@ -123,9 +124,12 @@ def newest_first(posts: Sequence[Post]) -> list[Post]:
 
 
 async def all_pages(
-    page: Callable[[Place, int], Awaitable[Sequence[T]]], key: Callable[[T], Place], size: int
+    page: Callable[[Place, int], Awaitable[Page[T]]], key: Callable[[T], Place], size: int
 ) -> list[T]:
     found: list[T] = []
-    while more := await page(key(found[-1]) if found else NEWEST, size):
+    before: Place | None = NEWEST
+    while before is not None:
+        more, before = await page(before, size)
+        assert before in (None, *map(key, more[-1:]))
         found += more
     return found

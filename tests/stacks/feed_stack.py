@@ -17,6 +17,7 @@ from newsfeed.feed.v1 import feed_service_pb2 as pb
 from newsfeed.feed.v1.feed_service_pb2_grpc import FeedServiceStub
 from newsfeed.user.v1 import user_service_pb2 as user_pb
 
+from devstack.background import in_background
 from feed_svc.app import App, Limits, duties, open_app
 from feed_svc.consumer import GROUP
 from feed_svc.graphs import GraphLimits
@@ -40,7 +41,7 @@ from svckit.rpc.limits import ChannelLimits
 from svckit.settings import load
 from tests.polling import until
 from tests.stacks.content_stack import Author, ContentStack
-from tests.stacks.user_stack import SERVICE, Person, SignedChannel, in_background
+from tests.stacks.user_stack import SERVICE, Person, SignedChannel
 
 if TYPE_CHECKING:
     from newsfeed.feed.v1.feed_service_pb2_grpc import FeedServiceAsyncStub

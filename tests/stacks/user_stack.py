@@ -4,11 +4,10 @@ Calls go over gRPC; what no rpc shows (outbox rows, all tables at once) is read 
 Background work does not run by itself, but for the list of revocations: tests call its steps.
 """
 
-import asyncio
 import itertools
 import uuid
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -251,15 +250,3 @@ def _settings(dsn: str, folder: Path, **changed: Any) -> Settings:
     )
     parts = {"passwords": CHEAP_PASSWORDS, "postgres": patient, **changed}
     return replace(settings, **parts)
-
-
-@asynccontextmanager
-async def in_background(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
-    """Runs beside the block; its failure fails the block's end."""
-    task = asyncio.create_task(work)
-    try:
-        yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task

@@ -6,7 +6,7 @@ from uuid import UUID
 import pytest
 from newsfeed.user.v1 import user_service_pb2 as pb
 
-from content_svc.clients import People, PeopleLimits
+from content_svc.clients import People, PeopleLimits, Viewer
 from content_svc.model import UserId
 from svckit.errors import Unavailable
 from svckit.ids import pack_ids, unpack_ids
@@ -62,7 +62,7 @@ class Rig:
         )
 
     async def hidden(self, viewer_id: UserId = VIEWER) -> set[UUID]:
-        return await self.people.viewer(viewer_id).hidden([VIEWER, FRIEND, FOE, GONE])
+        return await Viewer(self.people, viewer_id).hidden([VIEWER, FRIEND, FOE, GONE])
 
 
 @pytest.fixture
@@ -106,7 +106,7 @@ async def test_a_page_asks_in_vain_once(rig: Rig) -> None:
     await rig.hidden()
     rig.user_svc.is_down = True
     rig.user_svc.calls.clear()
-    viewer = rig.people.viewer(VIEWER)
+    viewer = Viewer(rig.people, VIEWER)
     for _ in range(3):
         assert await viewer.hidden([FRIEND, FOE]) == {FOE}
     assert sorted(rig.user_svc.calls) == ["hidden", "relationships"]
@@ -114,7 +114,7 @@ async def test_a_page_asks_in_vain_once(rig: Rig) -> None:
 
 async def test_a_page_of_oneself_asks_nobody(rig: Rig) -> None:
     rig.user_svc.is_down = True
-    assert await rig.people.viewer(VIEWER).hidden([VIEWER]) == set()
+    assert await Viewer(rig.people, VIEWER).hidden([VIEWER]) == set()
     assert rig.user_svc.calls == []
 
 

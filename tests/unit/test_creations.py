@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import pytest
 
-from content_svc.creations import CreationLimits, Creations
+from content_svc.creations import Creations
 from content_svc.model import Post, PostId, PostIdTaken, UserId
 from svckit.errors import Unavailable
 from svckit.events.outbox import OutboxRecord
@@ -62,7 +62,7 @@ def event_of(post: Post) -> OutboxRecord:
 
 
 async def create(database: Database, posts: Sequence[Post]) -> list[BaseException | None]:
-    creations = Creations(database, database, CreationLimits(TOGETHER))  # type: ignore[arg-type]
+    creations = Creations(database, database, TOGETHER)  # type: ignore[arg-type]
     return await asyncio.gather(
         *(creations.create(each, [event_of(each)]) for each in posts), return_exceptions=True
     )

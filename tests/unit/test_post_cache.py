@@ -111,7 +111,7 @@ async def test_it_is_bounded() -> None:
     world = World(CacheSettings(entries_max=3))
     posts = [world.write(str(number)) for number in range(5)]
     await world.read(*posts)
-    assert len(world.cache) == 3
+    assert len(world.cache._entries) == 3
     await world.read(*posts[2:])
     assert world.store.reads == 5
 
@@ -125,8 +125,8 @@ async def test_it_is_bounded_in_bytes() -> None:
         await world.read(world.write(content, posts[3]))
     world.cache.forget(posts[0])
     await world.read(world.write("5"))
-    assert len(world.cache) == 4
+    assert len(world.cache._entries) == 4
     await world.read(world.write("66"))  # for which the 22 goes
-    assert len(world.cache) == 4
+    assert len(world.cache._entries) == 4
     await world.read(world.write("7777"))  # for which the 333 and the 4444 go
-    assert len(world.cache) == 3
+    assert len(world.cache._entries) == 3

@@ -15,6 +15,7 @@ import grpc
 from redis.asyncio import Redis
 
 from content_svc.consumer import GROUP as CONTENT_GROUP
+from devstack.background import in_background
 from feed_svc.app import App, duties, open_app
 from feed_svc.clients import ClientLimits
 from feed_svc.fanout import FanoutLimits
@@ -31,7 +32,7 @@ from tests.oracle.shared.bus_tricks import BusTricks
 from tests.oracle.shared.workers import HASTY, Slowness, SteppedRedis, Workers
 from tests.stacks.content_stack import ContentStack, open_content_stack
 from tests.stacks.feed_stack import PATIENT, AgeClock
-from tests.stacks.user_stack import SERVICE, UserStack, in_background, open_user_stack
+from tests.stacks.user_stack import SERVICE, UserStack, open_user_stack
 from user_svc.model import GraphSettings
 
 SMALL = replace(

@@ -207,11 +207,8 @@ MISTAKES = (
     mistake(
         "shares of deleted posts shown",
         "content_svc/posts.py",
-        "            post for post in posts if post.shared_post_id is None"
-        " or post.shared_post_id in live\n"
-        "        ]\n\n\ndef",
-        "            post for post in posts if post.shared_post_id is None or targets\n"
-        "        ]\n\n\ndef",
+        "live = await self._store.live_ids(targets) if targets else set()",
+        "live = targets",
     ),
     mistake(
         "anybody likes across a block",

@@ -19,6 +19,7 @@ from redis.asyncio import Redis
 from content_svc.consumer import GROUP, PeopleEvents
 from content_svc.model import Post, PostId
 from content_svc.store import PostStore, StoreLimits
+from devstack.background import in_background
 from svckit.errors import DomainError, Unavailable
 from svckit.events.bus import BusEvent, Fence, Handler
 from svckit.events.engine import open_publisher
@@ -34,7 +35,7 @@ from tests.oracle.shared.workers import HASTY
 from tests.polling import until
 from tests.stacks.content_stack import PATIENT, ContentStack, open_content_stack
 from tests.stacks.feed_stack import AgeClock
-from tests.stacks.user_stack import in_background, open_user_stack
+from tests.stacks.user_stack import open_user_stack
 from tests.troubles.own_store import OwnStore, own_mongod
 
 T = TypeVar("T")
