@@ -17,7 +17,6 @@ from user_svc.model import (
     EdgeKind,
     GraphSettings,
     Relationship,
-    Suggestion,
     User,
     UserId,
     ViewerGraph,
@@ -285,6 +284,6 @@ class GraphStore:
 
     async def suggestions(
         self, viewer_id: UserId, before: tuple[int, UUID], limit: int
-    ) -> list[Suggestion]:
+    ) -> list[tuple[User, int]]:
         rows = await self._database.fetch(self._suggestions, viewer_id, *before, limit)
-        return [Suggestion(to_user(row), row["mutual_count"]) for row in rows]
+        return [(to_user(row), row["mutual_count"]) for row in rows]
