@@ -253,12 +253,10 @@ class GraphStore:
 
     async def follower_ids(self, followee_id: UserId, after: UUID, limit: int) -> bytes:
         """The next ids in ascending order, packed; empty = no more."""
-        packed: bytes = await self._database.fetchval(_FOLLOWER_CHUNK, followee_id, after, limit)
-        return packed
+        return bytes(await self._database.fetchval(_FOLLOWER_CHUNK, followee_id, after, limit))
 
     async def followee_ids(self, follower_id: UserId) -> bytes:
-        packed: bytes = await self._database.fetchval(_FOLLOWEES, follower_id)
-        return packed
+        return bytes(await self._database.fetchval(_FOLLOWEES, follower_id))
 
     async def viewer_graph(self, viewer_id: UserId) -> ViewerGraph:
         row = await self._database.fetchrow(self._viewer_graph, viewer_id)
