@@ -91,7 +91,8 @@ async def open_app(
     `age_clock_s` is for the age of what is in memory.
     """
     limits = limits or Limits()
-    mongo_settings = settings.database.mongo(NAME)
+    database = settings.database
+    mongo_settings = MongoSettings(database.url, database.database, NAME, database.pool_size_max)
     await migrate_when_there(lambda: migrate(mongo_settings, [OUTBOX_COMPONENT, COMPONENT]))
     async with open_mongo(mongo_settings, mongo_type) as mongo:
         # Where it does not run (role `api`), an event waits for the next look of the one that does.

@@ -1,7 +1,6 @@
 """From what a client sends to a post: to a new one, and to a change of one."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from newsfeed.content.v1 import content_service_pb2 as pb
 
@@ -42,15 +41,12 @@ def merger_of(
     sent = draft_of(fields, request.content, request.metadata, paths_are_served)
 
     def merge(post: Post) -> Draft:
-        draft = Draft(post.content, post.given_tags, post.location, post.media)
-        if "content" in meant:
-            draft = replace(draft, content=sent.content)
-        if "metadata.tags" in meant:
-            draft = replace(draft, given_tags=sent.given_tags)
-        if "metadata.location" in meant:
-            draft = replace(draft, location=sent.location)
-        if "metadata.media" in meant:
-            draft = replace(draft, media=sent.media)
+        draft = Draft(
+            content=sent.content if "content" in meant else post.content,
+            given_tags=sent.given_tags if "metadata.tags" in meant else post.given_tags,
+            location=sent.location if "metadata.location" in meant else post.location,
+            media=sent.media if "metadata.media" in meant else post.media,
+        )
         if not (draft.content or draft.media or post.shared_post_id):
             raise InvalidArgument.of("content", "must not be empty without media")
         return draft

@@ -16,7 +16,6 @@ from content_svc.model import (
     Comment,
     CommentId,
     Like,
-    Location,
     Media,
     MediaKind,
     Mention,
@@ -122,7 +121,13 @@ def public_post(post: Post, media_base_url: str) -> content_pb.Post:
         content=post.content,
         metadata=content_pb.PostMetadata(
             tags=post.tags,
-            location=_location(post.location),
+            location=content_pb.Location(
+                latitude=post.location.latitude,
+                longitude=post.location.longitude,
+                name=post.location.name,
+            )
+            if post.location
+            else None,
             media=[_media(each, media_base_url) for each in post.media],
         ),
         shared_post_id=_text(post.shared_post_id),
@@ -147,14 +152,6 @@ def public_comment(comment: Comment) -> content_pb.Comment:
 def timestamp_of_ms(time_ms: int) -> Timestamp:
     seconds, rest_ms = divmod(time_ms, 1000)
     return Timestamp(seconds=seconds, nanos=rest_ms * 1_000_000)
-
-
-def _location(location: Location | None) -> content_pb.Location | None:
-    if location is None:
-        return None
-    return content_pb.Location(
-        latitude=location.latitude, longitude=location.longitude, name=location.name
-    )
 
 
 def _media(media: Media, base_url: str) -> content_pb.Media:

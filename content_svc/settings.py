@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from svckit.events.settings import BusSettings
-from svckit.mongo.client import MongoSettings
 from svckit.program import ProcessSettings
 from svckit.rpc.server import ServerSettings
 from svckit.service_settings import own_keys_file, page_token_key, service_keys_file, target
@@ -23,9 +22,6 @@ class DatabaseSettings:
         20,
         at_least=1,
     )
-
-    def mongo(self, application_name: str) -> MongoSettings:
-        return MongoSettings(self.url, self.database, application_name, self.pool_size_max)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

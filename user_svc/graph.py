@@ -21,7 +21,6 @@ from user_svc.model import (
     GraphSettings,
     Relationship,
     SelfTarget,
-    Suggestion,
     User,
     UserId,
     UserNotFound,
@@ -162,7 +161,8 @@ class Graph:
 
     async def suggestions(
         self, viewer_id: UserId, before: tuple[int, UUID], limit: int
-    ) -> list[Suggestion]:
+    ) -> list[tuple[User, int]]:
+        """People with the number of the viewer's followees who follow them, best first."""
         return await self._store.suggestions(viewer_id, before, limit)
 
     async def stream_follower_ids(self, user_id: UserId, after: UUID) -> AsyncIterator[bytes]:

@@ -114,11 +114,11 @@ class GraphServicer:
         scope = ("SuggestUsers", str(calling_user()))
         before = self._page_tokens.position(request.page_token, scope, (_COUNT_MAX, MAX_ID))
         found = await self._graph.suggestions(calling_user(), before, size + 1)
-        places = [(each.mutual_count, each.user.user_id) for each in found]
+        places = [(mutual_count, user.user_id) for user, mutual_count in found]
         return pb.SuggestUsersResponse(
             suggestions=[
-                pb.Suggestion(user=public_user(each.user), mutual_count=each.mutual_count)
-                for each in found[:size]
+                pb.Suggestion(user=public_user(user), mutual_count=mutual_count)
+                for user, mutual_count in found[:size]
             ],
             next_page_token=next_page_token(self._page_tokens, scope, places, size),
         )

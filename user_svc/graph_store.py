@@ -17,7 +17,6 @@ from user_svc.model import (
     EdgeKind,
     GraphSettings,
     Relationship,
-    Suggestion,
     User,
     UserId,
     ViewerGraph,
@@ -254,12 +253,10 @@ class GraphStore:
 
     async def follower_ids(self, followee_id: UserId, after: UUID, limit: int) -> bytes:
         """The next ids in ascending order, packed; empty = no more."""
-        packed: bytes = await self._database.fetchval(_FOLLOWER_CHUNK, followee_id, after, limit)
-        return packed
+        return bytes(await self._database.fetchval(_FOLLOWER_CHUNK, followee_id, after, limit))
 
     async def followee_ids(self, follower_id: UserId) -> bytes:
-        packed: bytes = await self._database.fetchval(_FOLLOWEES, follower_id)
-        return packed
+        return bytes(await self._database.fetchval(_FOLLOWEES, follower_id))
 
     async def viewer_graph(self, viewer_id: UserId) -> ViewerGraph:
         row = await self._database.fetchrow(self._viewer_graph, viewer_id)
@@ -285,6 +282,6 @@ class GraphStore:
 
     async def suggestions(
         self, viewer_id: UserId, before: tuple[int, UUID], limit: int
-    ) -> list[Suggestion]:
+    ) -> list[tuple[User, int]]:
         rows = await self._database.fetch(self._suggestions, viewer_id, *before, limit)
-        return [Suggestion(to_user(row), row["mutual_count"]) for row in rows]
+        return [(to_user(row), row["mutual_count"]) for row in rows]

@@ -111,12 +111,6 @@ class ViewerGraph:
     read_time: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Suggestion:
-    user: User
-    mutual_count: int
-
-
 class UserNotFound(NotFound):
     reason = "USER_NOT_FOUND"
     message = "There is no such person."

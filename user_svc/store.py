@@ -188,10 +188,11 @@ class PeopleStore:
     async def lock_admins_and_find_other(self, change: Change, user_id: UserId) -> bool:
         """Whether somebody else is an admin; that stays so until the transaction ends."""
         await change.transaction.execute("SELECT pg_advisory_xact_lock($1)", _ADMIN_LOCK)
-        found: bool = await change.transaction.fetchval(
-            "SELECT EXISTS (SELECT FROM users WHERE role = 'admin' AND user_id <> $1)", user_id
+        return bool(
+            await change.transaction.fetchval(
+                "SELECT EXISTS (SELECT FROM users WHERE role = 'admin' AND user_id <> $1)", user_id
+            )
         )
-        return found
 
     async def lock_user(
         self, change: Change, user_id: UserId

@@ -71,8 +71,7 @@ class UpkeepStore:
         async def fold(connection: Connection) -> int:
             if not await connection.fetchval("SELECT pg_try_advisory_xact_lock($1)", _FOLD_LOCK):
                 return 0
-            folded: int = await connection.fetchval(_FOLD, limit)
-            return folded
+            return int(await connection.fetchval(_FOLD, limit))
 
         return await self._database.run(fold)
 
