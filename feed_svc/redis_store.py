@@ -12,8 +12,7 @@ Fan-out writes with a fence: see `fences.py`.
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from importlib.resources import files
@@ -102,7 +101,10 @@ class Call:
 
 
 class FeedRedis:
-    """Calls end within their time, and raise `Unavailable`; those with a fence also `Fenced`."""
+    """Connects when it is first used.
+
+    Calls end within their time, and raise `Unavailable`; those with a fence also `Fenced`.
+    """
 
     def __init__(self, settings: StoreSettings, limits: StoreLimits | None = None) -> None:
         self.settings = settings
@@ -218,15 +220,6 @@ class FeedRedis:
     async def _ask(self) -> None:
         await self._engine.reset()
         await self._engine.ping()
-
-
-@asynccontextmanager
-async def open_store(
-    settings: StoreSettings, limits: StoreLimits | None = None
-) -> AsyncGenerator[FeedRedis]:
-    """Connects when it is first used."""
-    async with aclosing(FeedRedis(settings, limits)) as redis:
-        yield redis
 
 
 def _library() -> tuple[str, str]:
