@@ -18,7 +18,6 @@ from newsfeed.user.v1 import user_service_pb2 as user_pb
 from newsfeed.user.v1.user_service_pb2_grpc import GraphServiceStub, UserServiceStub
 
 from feed_svc.model import (
-    ID_BYTES,
     Card,
     Hidden,
     Place,
@@ -26,6 +25,7 @@ from feed_svc.model import (
     PostId,
     UserId,
     ViewerGraph,
+    unpacked_users,
 )
 from svckit.events.delivery import TRANSIENT
 from svckit.rpc.client import ServiceChannel
@@ -203,10 +203,6 @@ def card_of(user: user_pb.User) -> Card:
         avatar_url=user.avatar_url,
     )
     return Card(UserId(UUID(user.user_id).bytes), message.SerializeToString())
-
-
-def unpacked_users(packed: bytes) -> Iterator[UserId]:
-    return (UserId(packed[at : at + ID_BYTES]) for at in range(0, len(packed), ID_BYTES))
 
 
 def _post_of(message: content_pb.Post, encoded: bytes) -> Post:

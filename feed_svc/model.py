@@ -4,7 +4,7 @@ Ids are the 16 bytes they are at rest. Feeds are ordered by place, newest first;
 as (milliseconds, id), in Python, in Redis and in MongoDB alike.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import NewType, TypeAlias
@@ -137,3 +137,7 @@ class Card:
 
     user_id: UserId
     encoded: bytes
+
+
+def unpacked_users(packed: bytes) -> Iterator[UserId]:
+    return (UserId(packed[at : at + ID_BYTES]) for at in range(0, len(packed), ID_BYTES))

@@ -21,7 +21,7 @@ from urllib.parse import quote
 
 from redis.exceptions import RedisError, ResponseError
 
-from feed_svc.engine_store import FAILURES, Argument, Cluster, Command, Engine, OneRedis
+from feed_svc.engine_store import FAILURES, Argument, Cluster, Command, OneRedis
 from feed_svc.fences import FenceNumber, FenceRefused, Fences
 from feed_svc.keys import SHARDS_MAX, Keys
 from feed_svc.model import WINDOW_ENTRIES_MAX
@@ -111,8 +111,8 @@ class FeedRedis:
         self.limits = limits or StoreLimits()
         self.keys = Keys(settings.shards, is_cluster=settings.is_cluster)
         self.fences = Fences(self._raise)
-        engine = Cluster if settings.is_cluster else OneRedis
-        self._engine: Engine = engine(settings.full_url(), self.limits.connect_timeout_s)
+        engine: type[Cluster | OneRedis] = Cluster if settings.is_cluster else OneRedis
+        self._engine = engine(settings.full_url(), self.limits.connect_timeout_s)
         self._library, self._version = _library()
         self._writes = asyncio.Semaphore(self.limits.writes_at_once_max)
         self._dependency = Dependency("redis", self._ask, self.limits.ask)
