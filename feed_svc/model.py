@@ -131,13 +131,5 @@ class Post:
     encoded: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Card:
-    """As much of a person as is shown beside a post; bytes of the contract's message."""
-
-    user_id: UserId
-    encoded: bytes
-
-
 def unpacked_users(packed: bytes) -> Iterator[UserId]:
     return (UserId(packed[at : at + ID_BYTES]) for at in range(0, len(packed), ID_BYTES))
