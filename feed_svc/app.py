@@ -15,7 +15,7 @@ from feed_svc.cache_store import CacheStore
 from feed_svc.candidates import CandidateLimits, Candidates
 from feed_svc.clients import ClientLimits, Contents, People
 from feed_svc.consumer import GROUP, FeedEvents
-from feed_svc.engagement_clients import NoEngagement
+from feed_svc.engagement_clients import no_engagement
 from feed_svc.fanout import Fanout, FanoutLimits
 from feed_svc.followers import BatchLimits
 from feed_svc.graphs import GraphLimits, Graphs
@@ -116,7 +116,7 @@ async def open_app(
         hydrator = Hydrator(
             contents, people, caches, with_contents, with_people, background, age_clock_s
         )
-        home = Home(graphs, candidates, hydrator, NoEngagement(), background, limits.home)
+        home = Home(graphs, candidates, hydrator, no_engagement, background, limits.home)
         yield App(
             identity=Identity(user_svc, settings.service_keys_file),
             redis=redis,

@@ -20,7 +20,6 @@ from feed_svc.background import Background
 from feed_svc.clients import Contents
 from feed_svc.graphs import Graphs, Viewer
 from feed_svc.model import (
-    TOP,
     WHOLE,
     Lack,
     Lacks,
@@ -119,11 +118,10 @@ class Candidates:
             for start in range(0, len(ids), step):
                 asked = ids[start : start + step]
                 truths = await asyncio.gather(
-                    *(contents.by_authors([each], TOP, recents_max) for each in asked)
+                    *(contents.newest([each], recents_max) for each in asked)
                 )
-                for each, places in zip(asked, truths, strict=True):
-                    floor = None if len(places) < recents_max else places[-1]
-                    found[each] = _Rising(places[::-1], floor)
+                for each, source in zip(asked, truths, strict=True):
+                    found[each] = _Rising.of(source)
             return found
 
         self.windows = windows

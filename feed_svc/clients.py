@@ -18,14 +18,15 @@ from newsfeed.user.v1 import user_service_pb2 as user_pb
 from newsfeed.user.v1.user_service_pb2_grpc import GraphServiceStub, UserServiceStub
 
 from feed_svc.model import (
-    ID_BYTES,
-    Card,
+    TOP,
     Hidden,
     Place,
     Post,
     PostId,
+    Source,
     UserId,
     ViewerGraph,
+    unpacked_users,
 )
 from svckit.events.delivery import TRANSIENT
 from svckit.rpc.client import ServiceChannel
@@ -110,15 +111,14 @@ class People:
                     hidden.add(user_id)
         return hidden
 
-    async def cards(self, user_ids: Iterable[UserId]) -> dict[UserId, Card]:
-        """Of those who exist."""
-        cards: dict[UserId, Card] = {}
+    async def cards(self, user_ids: Iterable[UserId]) -> dict[UserId, bytes]:
+        """Of those who exist: as much as is shown beside a post, encoded."""
+        cards: dict[UserId, bytes] = {}
         for asked in _groups([*user_ids], self._limits.people_per_call_max):
             response = await self._users.BatchGetUsers(
                 user_pb.BatchGetUsersRequest(user_ids=[_text(each) for each in asked])
             )
-            found = (card_of(user) for user in response.users)
-            cards |= {card.user_id: card for card in found}
+            cards |= {UserId(UUID(user.user_id).bytes): _card(user) for user in response.users}
         return cards
 
 
@@ -151,6 +151,11 @@ class Contents:
             return None
         versions = (content_pb.Post.FromString(known.encoded), response.posts[0])
         return post_of(max(versions, key=lambda each: each.update_time.ToMilliseconds()))
+
+    async def newest(self, author_ids: Iterable[UserId], limit: int) -> Source:
+        """The newest posts of these authors, from the top."""
+        places = await self.by_authors(author_ids, TOP, limit)
+        return Source(places, None if len(places) < limit else places[-1])
 
     async def by_authors(
         self, author_ids: Iterable[UserId], before: Place, limit: int
@@ -188,28 +193,20 @@ def graph_of_copy(data: bytes) -> tuple[ViewerGraph, Hidden]:
 
 def decode_post(data: bytes) -> Post:
     """From `Post.encoded`."""
-    return _post_of(content_pb.Post.FromString(data), data)
+    return post_of(content_pb.Post.FromString(data), data)
 
 
-def post_of(message: content_pb.Post) -> Post:
-    return _post_of(message, message.SerializeToString())
-
-
-def card_of(user: user_pb.User) -> Card:
-    message = feed_pb.UserCard(
+def _card(user: user_pb.User) -> bytes:
+    return feed_pb.UserCard(
         user_id=user.user_id,
         username=user.username,
         display_name=user.display_name,
         avatar_url=user.avatar_url,
-    )
-    return Card(UserId(UUID(user.user_id).bytes), message.SerializeToString())
+    ).SerializeToString()
 
 
-def unpacked_users(packed: bytes) -> Iterator[UserId]:
-    return (UserId(packed[at : at + ID_BYTES]) for at in range(0, len(packed), ID_BYTES))
-
-
-def _post_of(message: content_pb.Post, encoded: bytes) -> Post:
+def post_of(message: content_pb.Post, encoded: bytes | None = None) -> Post:
+    """`encoded` = the message as bytes, from whoever has them."""
     shared_post_id = None
     if message.HasField("shared_post_id"):
         shared_post_id = PostId(UUID(message.shared_post_id).bytes)
@@ -218,7 +215,7 @@ def _post_of(message: content_pb.Post, encoded: bytes) -> Post:
         author_id=UserId(UUID(message.author_id).bytes),
         create_time_ms=message.create_time.ToMilliseconds(),
         shared_post_id=shared_post_id,
-        encoded=encoded,
+        encoded=message.SerializeToString() if encoded is None else encoded,
     )
 
 

@@ -11,8 +11,6 @@ from feed_svc.model import PostId, UserId
 _NOTHING = FeedItem(engagement=EngagementCounts(), viewer=PostViewerState()).SerializeToString()
 
 
-class NoEngagement:
+async def no_engagement(_: UserId, post_ids: Sequence[PostId]) -> Mapping[PostId, bytes]:
     """An `Engagement` in which nothing has happened."""
-
-    async def of(self, viewer_id: UserId, post_ids: Sequence[PostId]) -> Mapping[PostId, bytes]:  # noqa: ARG002
-        return dict.fromkeys(post_ids, _NOTHING)
+    return dict.fromkeys(post_ids, _NOTHING)

@@ -1,11 +1,12 @@
 """The clients of one Redis and of a Redis Cluster, alike to those who use them.
 
 Neither tries again by itself, nor ends a call that takes long: the caller sets a time limit, and a
-call that is cut off takes its connection with it.
+call that is cut off takes its connection with it. Replies that are errors of Redis are returned as
+such.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, TypeAlias, cast
+from typing import Any, TypeAlias, cast
 
 from hiredis import pack_command
 from redis.asyncio import Redis, RedisCluster
@@ -28,17 +29,6 @@ def options(connect_timeout_s: float, timeout_s: float | None = None) -> dict[st
         "socket_connect_timeout": connect_timeout_s,
         "retry": Retry(NoBackoff(), 0),
     }
-
-
-class Engine(Protocol):
-    """Replies that are errors of Redis are returned as such."""
-
-    async def run(self, commands: Sequence[Command]) -> list[object]: ...
-    async def load(self, library: str) -> None: ...
-    async def ping(self) -> None: ...
-    async def reset(self) -> None: ...
-    async def setting(self, name: str) -> int: ...
-    async def close(self) -> None: ...
 
 
 class OneRedis:

@@ -15,7 +15,6 @@ from feed_svc.cache_store import CacheStore
 from feed_svc.clients import Contents, People
 from feed_svc.followers import BatchLimits, write_to_followers
 from feed_svc.model import (
-    TOP,
     Place,
     Post,
     PostId,
@@ -97,21 +96,21 @@ class Fanout:
 
     async def edited(self, fence: Fence, post: Post) -> None:
         latest = await self._contents.latest(post)
-        await self._caches.put_post(fence, post.post_id, latest.encoded if latest else GONE)
+        await self._caches.posts.put(fence, post.post_id, latest.encoded if latest else GONE)
 
     async def post_deleted(self, fence: Fence, author_id: UserId, post_id: PostId) -> None:
         """Followers' windows keep the id: the first reader that meets it removes it."""
-        await self._caches.put_post(fence, post_id, GONE)
+        await self._caches.posts.put(fence, post_id, GONE)
         await self._authors.forget(fence, author_id, post_id)
         await self._windows.forget(author_id, [post_id])
 
     async def person_changed(self, fence: Fence, user_id: UserId) -> None:
-        card = (await self._people.cards([user_id])).get(user_id)
-        await self._caches.put_card(fence, user_id, card.encoded if card else GONE)
+        cards = await self._people.cards([user_id])
+        await self._caches.cards.put(fence, user_id, cards.get(user_id, GONE))
 
     async def person_deleted(self, fence: Fence, user_id: UserId) -> None:
         """Posts of theirs in others' windows are not shown, as there is no card for them."""
-        await self._caches.put_card(fence, user_id, GONE)
+        await self._caches.cards.put(fence, user_id, GONE)
         await self._windows.evict(user_id)
         await self._authors.drop(fence, user_id)
         await self._authors.set_tier(fence, user_id, Tier.PUSH)
@@ -122,14 +121,14 @@ class Fanout:
             known = await self._authors.recents([author_id])
             if author_id in known:
                 return known[author_id]
-        recents = await self._truth(author_id, self._authors.recents_max)
+        recents = await self._contents.newest([author_id], self._authors.recents_max)
         await self._authors.put(fence, author_id, recents)
         return recents
 
     async def _backfill(self, fence: Fence, viewer_id: UserId, author_id: UserId) -> None:
         state, _ = await self._windows.floor(viewer_id)
         if state is not WindowState.MISSING:
-            source = await self._truth(author_id, self._windows.entries_max)
+            source = await self._contents.newest([author_id], self._windows.entries_max)
             await self._windows.backfill(fence, viewer_id, author_id, source)
             metrics.BACKFILLS.inc()
 
@@ -141,7 +140,7 @@ class Fanout:
         state, floor = await self._windows.floor(viewer_id)
         if state is WindowState.MISSING:
             return
-        source = await self._truth(author_id, self._limits.purged_posts_max)
+        source = await self._contents.newest([author_id], self._limits.purged_posts_max)
         is_covered = source.floor is None or (floor is not None and source.floor <= floor)
         if state is WindowState.READY and is_covered:
             post_ids = [place[1] for place in source.places if floor is None or place >= floor]
@@ -149,7 +148,3 @@ class Fanout:
         else:
             await self._windows.evict(viewer_id)
         metrics.PURGES.inc()
-
-    async def _truth(self, author_id: UserId, limit: int) -> Source:
-        places = await self._contents.by_authors([author_id], TOP, limit)
-        return Source(places, None if len(places) < limit else places[-1])

@@ -5,9 +5,9 @@ be left out are made up for by another look further down, a bounded number of ti
 far. A page that is still short goes on where the last look ended; only the end is the end.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from feed_svc import metrics
 from feed_svc.background import Background
@@ -15,8 +15,14 @@ from feed_svc.candidates import Candidates, Found
 from feed_svc.graphs import Graphs, Viewer
 from feed_svc.hydrate import Hydrated, Hydrator, Item
 from feed_svc.model import WHOLE, Lack, Lacks, Place, PostId, UserId
-from feed_svc.ports import Engagement
 from svckit.errors import Unavailable
+
+Engagement: TypeAlias = Callable[[UserId, Sequence[PostId]], Awaitable[Mapping[PostId, bytes]]]
+"""The deeds of people, and of the viewer among them, with posts.
+
+Encoded: the fields `engagement` and `viewer` of a FeedItem, for each of the posts. Raises nothing:
+a post that is left out is shown without, on a page that is degraded.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +130,7 @@ class Home:
 
     async def _page(self, viewer_id: UserId, draft: _Draft) -> HomePage:
         items, place = _fitting(draft.items, draft.next_place, self._limits.page_bytes_max)
-        engagement = await self._engagement.of(viewer_id, [item.place[1] for item in items])
+        engagement = await self._engagement(viewer_id, [item.place[1] for item in items])
         lacks = draft.lacks
         if len(engagement) < len(items):
             lacks |= {Lack.ENGAGEMENT}

@@ -114,7 +114,7 @@ class Hydrator:
         return post.place if post is not None and post.author_id == viewer_id else None
 
     async def _stored_posts(self, ids: Sequence[PostId]) -> Mapping[PostId, _Part | None]:
-        found = await self._caches.posts(ids)
+        found = await self._caches.posts.known(ids)
         return {each: self._decoded(each, data) for each, data in found.items()}
 
     def _decoded(self, post_id: PostId, data: bytes) -> _Part | None:
@@ -129,20 +129,19 @@ class Hydrator:
     async def _asked_posts(self, ids: Sequence[PostId]) -> Mapping[PostId, _Part]:
         found = await self._contents.posts(ids)
         encoded = {each: post.encoded for each, post in found.items()}
-        self._background.start(self._caches.fill_posts(encoded))
+        self._background.start(self._caches.posts.fill(encoded))
         return {each: _Part(post) for each, post in found.items()}
 
     async def _stored_cards(self, ids: Sequence[UserId]) -> Mapping[UserId, Card | None]:
-        found = await self._caches.cards(ids)
+        found = await self._caches.cards.known(ids)
         return {
             each: field(FeedItem.AUTHOR_FIELD_NUMBER, data) if data else None
             for each, data in found.items()
         }
 
     async def _asked_cards(self, ids: Sequence[UserId]) -> Mapping[UserId, Card]:
-        found = await self._people.cards(ids)
-        encoded = {each: card.encoded for each, card in found.items()}
-        self._background.start(self._caches.fill_cards(encoded))
+        encoded = await self._people.cards(ids)
+        self._background.start(self._caches.cards.fill(encoded))
         return {each: field(FeedItem.AUTHOR_FIELD_NUMBER, data) for each, data in encoded.items()}
 
 

@@ -14,7 +14,7 @@ from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.client import PubSub
 
 from feed_svc.engine_store import FAILURES, Command, options
-from feed_svc.model import ID_BYTES, Place, PostId, UserId
+from feed_svc.model import ID_BYTES, Place, PostId, UserId, unpacked_users
 from feed_svc.redis_store import Call, FeedRedis
 from svckit.errors import Unavailable
 
@@ -87,8 +87,7 @@ async def _pokes(pubsub: PubSub, silence_max_s: float) -> AsyncIterator[Poke]:
         if message["type"] == "message":
             data: bytes = message["data"]
             place_ms, post_id = _PLACE.unpack_from(data)
-            starts = range(_PLACE.size, len(data), ID_BYTES)
-            ids = [UserId(data[at : at + ID_BYTES]) for at in starts]
+            ids = [*unpacked_users(data[_PLACE.size :])]
             are_authors = message["channel"] == _READERS
             yield Poke((place_ms, PostId(post_id)), ids, are_authors)
 

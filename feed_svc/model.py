@@ -4,7 +4,7 @@ Ids are the 16 bytes they are at rest. Feeds are ordered by place, newest first;
 as (milliseconds, id), in Python, in Redis and in MongoDB alike.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import NewType, TypeAlias
@@ -131,9 +131,5 @@ class Post:
     encoded: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Card:
-    """As much of a person as is shown beside a post; bytes of the contract's message."""
-
-    user_id: UserId
-    encoded: bytes
+def unpacked_users(packed: bytes) -> Iterator[UserId]:
+    return (UserId(packed[at : at + ID_BYTES]) for at in range(0, len(packed), ID_BYTES))

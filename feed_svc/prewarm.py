@@ -5,8 +5,7 @@ as it takes.
 """
 
 import sys
-from collections.abc import Iterable, Iterator
-from itertools import islice
+from collections.abc import Iterable
 from uuid import UUID
 
 from feed_svc.app import NAME, open_app
@@ -38,20 +37,14 @@ async def prewarm(settings: Settings, lines: Iterable[str]) -> int:
         ServiceChannel(settings.content_svc_target, tokens.token) as content_svc,
         open_app(settings, user_svc, content_svc) as app,
     ):
-        for batch in _batches(viewer_ids):
-            done = await app.admin.prewarm(batch)
+        for start in range(0, len(viewer_ids), BATCH_MAX):
+            done = await app.admin.prewarm(viewer_ids[start : start + BATCH_MAX])
             built, present = built + done.built_count, present + done.present_count
             failed += len(done.failed_ids)
             sys.stdout.writelines(f"{UUID(bytes=each)}\n" for each in done.failed_ids)
             _show(built + present + failed, len(viewer_ids))
     sys.stderr.write(f"built {built:,}, present {present:,}, failed {failed:,}\n")
     return 1 if failed else 0
-
-
-def _batches(viewer_ids: Iterable[UserId]) -> Iterator[list[UserId]]:
-    rest = iter(viewer_ids)
-    while batch := [*islice(rest, BATCH_MAX)]:
-        yield batch
 
 
 def _show(done: int, total: int) -> None:

@@ -12,7 +12,7 @@ from feed_svc.author_store import AuthorStore
 from feed_svc.background import Background
 from feed_svc.cache_store import CacheStore
 from feed_svc.clients import Contents, People
-from feed_svc.model import TOP, Build, Source, UserId, WindowState
+from feed_svc.model import Build, UserId, WindowState
 from feed_svc.window_store import WindowStore
 
 
@@ -90,8 +90,6 @@ class Rebuilds:
     async def _fill(self, build: Build, followee_ids: frozenset[UserId]) -> bool:
         """False = the window was touched while the truth was being read."""
         pulled = followee_ids & await self._authors.pulled()
-        limit = self._windows.entries_max
         authors = followee_ids - pulled | {build.viewer_id}
-        places = await self._contents.by_authors(authors, TOP, limit)
-        source = Source(places, None if len(places) < limit else places[-1])
+        source = await self._contents.newest(authors, self._windows.entries_max)
         return await self._windows.finish(build, source, pulled)

@@ -12,8 +12,7 @@ Fan-out writes with a fence: see `fences.py`.
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from importlib.resources import files
@@ -22,7 +21,7 @@ from urllib.parse import quote
 
 from redis.exceptions import RedisError, ResponseError
 
-from feed_svc.engine_store import FAILURES, Argument, Cluster, Command, Engine, OneRedis
+from feed_svc.engine_store import FAILURES, Argument, Cluster, Command, OneRedis
 from feed_svc.fences import FenceNumber, FenceRefused, Fences
 from feed_svc.keys import SHARDS_MAX, Keys
 from feed_svc.model import WINDOW_ENTRIES_MAX
@@ -102,15 +101,18 @@ class Call:
 
 
 class FeedRedis:
-    """Calls end within their time, and raise `Unavailable`; those with a fence also `Fenced`."""
+    """Connects when it is first used.
+
+    Calls end within their time, and raise `Unavailable`; those with a fence also `Fenced`.
+    """
 
     def __init__(self, settings: StoreSettings, limits: StoreLimits | None = None) -> None:
         self.settings = settings
         self.limits = limits or StoreLimits()
         self.keys = Keys(settings.shards, is_cluster=settings.is_cluster)
         self.fences = Fences(self._raise)
-        engine = Cluster if settings.is_cluster else OneRedis
-        self._engine: Engine = engine(settings.full_url(), self.limits.connect_timeout_s)
+        engine: type[Cluster | OneRedis] = Cluster if settings.is_cluster else OneRedis
+        self._engine = engine(settings.full_url(), self.limits.connect_timeout_s)
         self._library, self._version = _library()
         self._writes = asyncio.Semaphore(self.limits.writes_at_once_max)
         self._dependency = Dependency("redis", self._ask, self.limits.ask)
@@ -218,15 +220,6 @@ class FeedRedis:
     async def _ask(self) -> None:
         await self._engine.reset()
         await self._engine.ping()
-
-
-@asynccontextmanager
-async def open_store(
-    settings: StoreSettings, limits: StoreLimits | None = None
-) -> AsyncGenerator[FeedRedis]:
-    """Connects when it is first used."""
-    async with aclosing(FeedRedis(settings, limits)) as redis:
-        yield redis
 
 
 def _library() -> tuple[str, str]:

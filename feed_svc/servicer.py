@@ -76,7 +76,7 @@ class FeedServicer:
         return pb.PrewarmFeedsResponse(
             built_count=done.built_count,
             present_count=done.present_count,
-            failed_user_ids=[_text(each) for each in done.failed_ids],
+            failed_user_ids=[str(UUID(bytes=each)) for each in done.failed_ids],
         )
 
     async def ListActivities(self, _: pb.ListActivitiesRequest) -> pb.ListActivitiesResponse:
@@ -118,12 +118,8 @@ def _user_id(text: str) -> UserId:
     return UserId(UUID(text).bytes)
 
 
-def _text(user_id: UserId) -> str:
-    return str(UUID(bytes=user_id))
-
-
 def _feed_info(viewer_id: UserId, info: WindowInfo) -> pb.FeedInfo:
-    message = pb.FeedInfo(user_id=_text(viewer_id), state=_STATES[info.state])
+    message = pb.FeedInfo(user_id=str(UUID(bytes=viewer_id)), state=_STATES[info.state])
     if info.state is not WindowState.MISSING:
         message.entry_count = info.entry_count
         message.complete = info.state is WindowState.READY and info.floor is None

@@ -29,6 +29,7 @@ from feed_svc.model import (
     Window,
     WindowInfo,
     WindowState,
+    unpacked_users,
 )
 from feed_svc.redis_store import Call, FeedRedis
 from svckit.batches import Coalescer
@@ -239,11 +240,10 @@ class _State(NamedTuple):
         if not reply:
             return cls(WindowState.MISSING, 0, frozenset(), None)
         state, generation, authors, member, score = reply[:5]
-        starts = range(0, len(authors), ID_BYTES)
         return cls(
             WindowState(state.decode()),
             int(generation),
-            frozenset(UserId(authors[at : at + ID_BYTES]) for at in starts),
+            frozenset(unpacked_users(authors)),
             packed_places_of(member, score)[0] if member else None,
         )
 

@@ -10,7 +10,7 @@ import secrets
 import statistics
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -32,7 +32,7 @@ from devstack.rig import bearer, durable
 from feed_svc.author_store import AuthorStore
 from feed_svc.codec import member_of
 from feed_svc.model import ID_BYTES, WINDOW_ENTRIES_MAX, Place, PostId, Source, Tier, UserId
-from feed_svc.redis_store import FeedRedis, StoreSettings, open_store
+from feed_svc.redis_store import FeedRedis, StoreSettings
 from feed_svc.window_store import WindowStore
 from svckit.auth.tokens import Role
 from svckit.settings import Secret
@@ -318,7 +318,7 @@ async def set_up(site: Site) -> AsyncIterator[Stage]:
                 }
                 async with (
                     site.rig.run(FEED_SVC, **told) as feed_svc,
-                    open_store(StoreSettings(url=Secret(redis_url))) as redis,
+                    aclosing(FeedRedis(StoreSettings(url=Secret(redis_url)))) as redis,
                     grpc.aio.insecure_channel(content_svc.address) as content,
                     grpc.aio.insecure_channel(feed_svc.address) as feeds,
                 ):

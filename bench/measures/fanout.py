@@ -9,7 +9,7 @@ import asyncio
 import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 
 from redis.asyncio import Redis
@@ -18,7 +18,7 @@ from bench.tools.measure import Measure, Site
 from devstack import valkey
 from devstack.stores import throwaway
 from feed_svc.model import ID_BYTES, WINDOW_ENTRIES_MAX, Place, PostId, Source, UserId
-from feed_svc.redis_store import StoreLimits, StoreSettings, open_store
+from feed_svc.redis_store import FeedRedis, StoreLimits, StoreSettings
 from feed_svc.window_store import WindowStore
 from svckit.events.bus import Fence
 from svckit.settings import Secret
@@ -44,7 +44,10 @@ class Cost:
 
 
 async def fan_out(site: Site) -> list[Measure]:
-    async with throwaway(valkey.STORE) as url, open_store(StoreSettings(url=Secret(url))) as store:
+    async with (
+        throwaway(valkey.STORE) as url,
+        aclosing(FeedRedis(StoreSettings(url=Secret(url)))) as store,
+    ):
         windows, fence = WindowStore(store), Fence(PARTITION, int(time.time() * 1000))
         viewers = [UserId(secrets.token_bytes(ID_BYTES)) for _ in range(WINDOWS)]
         posts = Posts()

@@ -53,7 +53,7 @@ async def test_a_deleted_post_does_not_come_back_by_an_edit(
         await feeds.hand_over(told)
         await author.delete(post)
         await feeds.settle()
-        assert await feeds.caches.posts([post_id(post)]) == {post_id(post): b""}
+        assert await feeds.caches.posts.known([post_id(post)]) == {post_id(post): b""}
         await redis.config_resetstat()
         held_up.set()
 
@@ -61,4 +61,4 @@ async def test_a_deleted_post_does_not_come_back_by_an_edit(
             return "cmdstat_fcall" in await redis.info("commandstats")
 
         await until(has_arrived)
-        assert await feeds.caches.posts([post_id(post)]) == {post_id(post): b""}
+        assert await feeds.caches.posts.known([post_id(post)]) == {post_id(post): b""}

@@ -1,12 +1,13 @@
 """The store of feed_svc, on every kind of server that it must run on."""
 
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from dataclasses import replace
 
 import pytest
 
 from devstack import valkey
-from feed_svc.redis_store import FeedRedis, StoreLimits, StoreSettings, open_store
+from feed_svc.redis_store import FeedRedis, StoreLimits, StoreSettings
 from feed_svc.window_store import WindowStore
 from svckit.settings import Secret
 from tests.stacks.content_stack import ContentStack
@@ -40,7 +41,7 @@ async def feed_store_settings(
 async def feed_redis(feed_store_settings: StoreSettings) -> AsyncIterator[FeedRedis]:
     """With windows so small that they overflow. Shared: keep apart by new people and fences."""
     settings = replace(feed_store_settings, window_entries_max=SMALL_WINDOW)
-    async with open_store(settings, PATIENT) as redis:
+    async with aclosing(FeedRedis(settings, PATIENT)) as redis:
         yield redis
 
 

@@ -116,30 +116,30 @@ class TestCopies:
     async def test_what_came_with_an_event_stays(self, caches: CacheStore) -> None:
         fence = new_fence()
         post_id, gone_id, other_id = (PostId(new_user()) for _ in range(3))
-        await caches.put_post(fence, post_id, b"new")
-        await caches.put_post(fence, gone_id, b"")
-        await caches.fill_posts({post_id: b"old", gone_id: b"old", other_id: b"first"})
+        await caches.posts.put(fence, post_id, b"new")
+        await caches.posts.put(fence, gone_id, b"")
+        await caches.posts.fill({post_id: b"old", gone_id: b"old", other_id: b"first"})
         expected = {post_id: b"new", gone_id: b"", other_id: b"first"}
-        assert await caches.posts([*expected, PostId(new_user())]) == expected
-        await caches.put_post(fence, other_id, b"second")
-        assert await caches.posts([other_id]) == {other_id: b"second"}
+        assert await caches.posts.known([*expected, PostId(new_user())]) == expected
+        await caches.posts.put(fence, other_id, b"second")
+        assert await caches.posts.known([other_id]) == {other_id: b"second"}
 
     async def test_cards_likewise(self, caches: CacheStore) -> None:
         user_id, gone_id, fence = new_user(), new_user(), new_fence()
-        await caches.put_card(fence, gone_id, b"")
-        await caches.fill_cards({user_id: b"first", gone_id: b"old"})
-        assert await caches.cards([gone_id, user_id, new_user()]) == {
+        await caches.cards.put(fence, gone_id, b"")
+        await caches.cards.fill({user_id: b"first", gone_id: b"old"})
+        assert await caches.cards.known([gone_id, user_id, new_user()]) == {
             user_id: b"first",
             gone_id: b"",
         }
-        await caches.put_card(fence, user_id, b"second")
-        assert await caches.cards([user_id]) == {user_id: b"second"}
+        await caches.cards.put(fence, user_id, b"second")
+        assert await caches.cards.known([user_id]) == {user_id: b"second"}
 
     async def test_of_nothing(self, caches: CacheStore) -> None:
-        assert await caches.posts([]) == {}
-        assert await caches.cards([]) == {}
-        await caches.fill_posts({})
-        await caches.fill_cards({})
+        assert await caches.posts.known([]) == {}
+        assert await caches.cards.known([]) == {}
+        await caches.posts.fill({})
+        await caches.cards.fill({})
 
     async def test_graph(self, caches: CacheStore, feed_redis: FeedRedis) -> None:
         viewer_id = new_user()
@@ -154,7 +154,7 @@ class TestCopies:
 
     async def test_do_not_all_end_together(self, caches: CacheStore, feed_redis: FeedRedis) -> None:
         ids = [PostId(new_user()) for _ in range(20)]
-        await caches.fill_posts(dict.fromkeys(ids, b"x"))
+        await caches.posts.fill(dict.fromkeys(ids, b"x"))
         ttl_ms = feed_redis.limits.copy_ttl_ms
         ttls_ms = [await reply_to(feed_redis, "PTTL", feed_redis.keys.post(each)) for each in ids]
         assert all(isinstance(each, int) and 0.8 < each / ttl_ms < 1.1 for each in ttls_ms)

@@ -92,6 +92,6 @@ async def test_cards(feeds: FeedEventsStack) -> None:
     await gone.person.delete()
     cards = await people.cards([user_id(each) for each in (ada, bob, gone)])
     assert cards.keys() == {user_id(ada), user_id(bob)}
-    card = pb.UserCard.FromString(cards[user_id(ada)].encoded)
+    card = pb.UserCard.FromString(cards[user_id(ada)])
     assert (card.user_id, card.username) == (ada.user_id, ada.person.user.username)
     assert card.display_name == ada.person.user.display_name

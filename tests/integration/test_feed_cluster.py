@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from dataclasses import replace
 
 import pytest
 
 from feed_svc.engine_store import Cluster
-from feed_svc.redis_store import FeedRedis, StoreSettings, open_store
+from feed_svc.redis_store import FeedRedis, StoreSettings
 from feed_svc.window_store import WindowStore
 from svckit.errors import Unavailable
 from svckit.settings import Secret
@@ -34,7 +35,7 @@ async def cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Own
 @pytest.fixture
 async def redis(cluster: OwnCluster) -> AsyncIterator[FeedRedis]:
     settings = StoreSettings(url=Secret(cluster.url), is_cluster=True)
-    async with open_store(settings, PATIENT) as redis:
+    async with aclosing(FeedRedis(settings, PATIENT)) as redis:
         yield redis
 
 
@@ -70,7 +71,9 @@ async def test_slots_that_have_moved_are_found(redis: FeedRedis) -> None:
 async def test_one_node_that_does_not_answer_silences_all(
     cluster: OwnCluster, redis: FeedRedis
 ) -> None:
-    async with open_store(redis.settings, replace(PATIENT, request_timeout_s=0.25)) as hasty:
+    async with aclosing(
+        FeedRedis(redis.settings, replace(PATIENT, request_timeout_s=0.25))
+    ) as hasty:
         await hasty.ping()
         windows, viewer_id = WindowStore(hasty), await new_window(WindowStore(redis))
         frozen = cluster.processes[1]

@@ -138,7 +138,7 @@ async def test_every_event_may_come_twice_and_all_again(feeds: FeedEventsStack) 
     after = [await feeds.ids_in_window(each) for each in (author, fan, leaver)]
     without = [[each for each in ids if each != third_id] for ids in after]
     assert without == [[each for each in ids if each != third_id] for ids in before]
-    assert (await feeds.caches.posts([third_id])) == {third_id: b""}
+    assert (await feeds.caches.posts.known([third_id])) == {third_id: b""}
     assert await feeds.state(gone) is WindowState.MISSING
 
 
@@ -193,14 +193,14 @@ async def test_who_is_deleted_has_no_window_and_no_recents(feeds: FeedEventsStac
     deleted = await feeds.settle()
     assert [kind_of(each) for each in deleted] == ["UserDeleted"]
     assert await feeds.state(author) is WindowState.MISSING
-    assert await feeds.caches.cards([user_id(author)]) == {user_id(author): b""}
+    assert await feeds.caches.cards.known([user_id(author)]) == {user_id(author): b""}
     assert await feeds.authors.recents([user_id(author)]) == {}
     await feeds.hand_over(posted)
     assert await feeds.authors.recents([user_id(author)]) == {}
     await feeds.content.tell_of_deletion(author)
     await feeds.content.purge()
     assert [kind_of(each) for each in await feeds.settle()] == ["PostDeleted"]
-    assert await feeds.caches.posts([post_id(post)]) == {post_id(post): b""}
+    assert await feeds.caches.posts.known([post_id(post)]) == {post_id(post): b""}
 
 
 async def test_caches_hold_what_is_true_now(feeds: FeedEventsStack) -> None:
@@ -215,18 +215,18 @@ async def test_caches_hold_what_is_true_now(feeds: FeedEventsStack) -> None:
 
     async def cached() -> content_pb.Post:
         return content_pb.Post.FromString(
-            (await feeds.caches.posts([post_id(post)]))[post_id(post)]
+            (await feeds.caches.posts.known([post_id(post)]))[post_id(post)]
         )
 
     assert await cached() == latest
     await feeds.hand_over(edits[:1])
     assert await cached() == latest
-    cards = await feeds.caches.cards([user_id(author)])
+    cards = await feeds.caches.cards.known([user_id(author)])
     assert b"Ada L." in cards[user_id(author)]
     await author.delete(post)
     await feeds.settle()
     await feeds.hand_over(edits)
-    assert await feeds.caches.posts([post_id(post)]) == {post_id(post): b""}
+    assert await feeds.caches.posts.known([post_id(post)]) == {post_id(post): b""}
     assert await feeds.ids_in_window(author) == []
     recents = await feeds.authors.recents([user_id(author)])
     assert recents == {user_id(author): Source([], None)}

@@ -4,13 +4,14 @@ import asyncio
 import signal
 import statistics
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from dataclasses import replace
 
 import pytest
 
 from feed_svc.author_store import AuthorStore
 from feed_svc.model import Tier
-from feed_svc.redis_store import Call, FeedRedis, StoreSettings, open_store
+from feed_svc.redis_store import Call, FeedRedis, StoreSettings
 from feed_svc.window_store import WindowStore
 from svckit.errors import Unavailable
 from svckit.events.bus import Fence, Fenced
@@ -31,7 +32,7 @@ from tests.troubles.own_store import own_valkey
 
 @pytest.fixture
 async def other_process(feed_redis: FeedRedis) -> AsyncIterator[WindowStore]:
-    async with open_store(feed_redis.settings, feed_redis.limits) as redis:
+    async with aclosing(FeedRedis(feed_redis.settings, feed_redis.limits)) as redis:
         yield WindowStore(redis)
 
 
@@ -170,7 +171,7 @@ class TestSilence:
         loop = asyncio.get_running_loop()
         async with (
             own_valkey(tmp_path_factory.mktemp("redis")) as server,
-            open_store(StoreSettings(url=Secret(server.url))) as redis,
+            aclosing(FeedRedis(StoreSettings(url=Secret(server.url)))) as redis,
         ):
             windows, fence = WindowStore(redis), new_fence()
             viewer_id = await new_window(windows)
@@ -211,6 +212,6 @@ class TestSilence:
         await feed_redis.check()
         assert not caplog.records
         settings = replace(feed_redis.settings, window_entries_max=4_000)
-        async with open_store(settings, feed_redis.limits) as redis:
+        async with aclosing(FeedRedis(settings, feed_redis.limits)) as redis:
             await redis.check()
         assert [record.message for record in caplog.records] == ["feed_windows_not_compact"]

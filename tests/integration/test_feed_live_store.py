@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable
+from contextlib import aclosing
 from dataclasses import replace
 from typing import cast
 
@@ -9,7 +10,7 @@ import pytest
 
 from feed_svc.live_store import LiveStore, Poke
 from feed_svc.model import UserId
-from feed_svc.redis_store import FeedRedis, open_store
+from feed_svc.redis_store import FeedRedis
 from feed_svc.window_store import WindowStore
 from svckit.errors import Unavailable
 from tests.stacks.feed_redis import ask_all_nodes, at, new_fence, new_user, new_window, packed
@@ -123,7 +124,7 @@ async def test_silence_is_no_reason_to_give_up_unless_redis_does_not_answer(
 ) -> None:
     author_id, place = new_user(), at(1)
     limits = replace(feed_redis.limits, silence_max_s=0.05)
-    async with open_store(feed_redis.settings, limits) as redis:
+    async with aclosing(FeedRedis(feed_redis.settings, limits)) as redis:
         live = LiveStore(redis)
         async with live.subscribed() as pokes:
             poked = asyncio.ensure_future(next_of(pokes))

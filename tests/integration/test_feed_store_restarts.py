@@ -1,10 +1,11 @@
 """A Redis that starts again with what it had on disk: it may lack the last it acknowledged."""
 
+from contextlib import aclosing
 from pathlib import Path
 
 from feed_svc.author_store import AuthorStore
 from feed_svc.model import WindowState
-from feed_svc.redis_store import FeedRedis, StoreSettings, open_store
+from feed_svc.redis_store import FeedRedis, StoreSettings
 from feed_svc.window_store import WindowStore
 from svckit.settings import Secret
 from tests.polling import until
@@ -15,7 +16,7 @@ from tests.troubles.own_store import own_valkey
 async def test_nothing_from_before_a_restart_counts(tmp_path: Path) -> None:
     async with (
         own_valkey(tmp_path) as server,
-        open_store(StoreSettings(url=Secret(server.url))) as redis,
+        aclosing(FeedRedis(StoreSettings(url=Secret(server.url)))) as redis,
     ):
         windows, authors, fence = WindowStore(redis), AuthorStore(redis), new_fence()
         viewer_id = await new_window(windows, complete(at(1)))

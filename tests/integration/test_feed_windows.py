@@ -2,12 +2,13 @@
 
 import asyncio
 import secrets
+from contextlib import aclosing
 from dataclasses import replace
 
 import pytest
 
 from feed_svc.model import TOP, Source, WindowState
-from feed_svc.redis_store import FeedRedis, StoreSettings, open_store
+from feed_svc.redis_store import FeedRedis, StoreSettings
 from feed_svc.window_store import WindowStore
 from tests.integration.conftest import PATIENT, SMALL_WINDOW
 from tests.stacks.feed_redis import (
@@ -360,7 +361,7 @@ class TestTimeAndMemory:
 
     async def test_full_window_stays_compact(self, feed_store_settings: StoreSettings) -> None:
         full = feed_store_settings.window_entries_max
-        async with open_store(feed_store_settings, PATIENT) as redis:
+        async with aclosing(FeedRedis(feed_store_settings, PATIENT)) as redis:
             windows, fence = WindowStore(redis), new_fence()
             viewer_id = await new_window(windows, down_to_the_last(*map(at, range(full))))
             source = complete(*map(at, range(2 * full)))

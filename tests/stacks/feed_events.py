@@ -7,7 +7,7 @@ over in the order it likes, and compares windows with the truth of the two other
 import itertools
 import time
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 
 from newsfeed.content.v1 import content_service_pb2 as content_pb
@@ -22,7 +22,7 @@ from feed_svc.consumer import FeedEvents
 from feed_svc.fanout import Fanout
 from feed_svc.model import TOP, Place, PostId, UserId, WindowState
 from feed_svc.rebuild import Rebuilds
-from feed_svc.redis_store import FeedRedis, StoreSettings, open_store
+from feed_svc.redis_store import FeedRedis, StoreSettings
 from feed_svc.tiers import PushSettings, Tiers
 from feed_svc.window_store import WindowStore
 from svckit.auth.tokens import ServiceTokenSource
@@ -195,7 +195,7 @@ async def open_feed_events(
     async with (
         ServiceChannel(content.people.address, token) as user_svc,
         ServiceChannel(content.address, token) as content_svc,
-        open_store(settings) as redis,
+        aclosing(FeedRedis(settings)) as redis,
         Background(8) as background,
     ):
         stack = FeedEventsStack(

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 from feed_svc.hydrate import Hydrated, Item
 from feed_svc.model import (
+    TOP,
     WHOLE,
-    Card,
     Hidden,
     Lack,
     Place,
@@ -102,6 +102,10 @@ class Contents:
         ]
         return sorted(found, reverse=True)[:limit]
 
+    async def newest(self, author_ids: Iterable[UserId], limit: int) -> Source:
+        places = await self.by_authors(author_ids, TOP, limit)
+        return Source(places, None if len(places) < limit else places[-1])
+
     async def posts(self, _: Iterable[PostId]) -> dict[PostId, Post]:
         raise Unavailable
 
@@ -128,7 +132,7 @@ class People:
         self._answer()
         return ViewerGraph(exists=True, followee_ids=self.followee_ids), b""
 
-    async def cards(self, _: Iterable[UserId]) -> dict[UserId, Card]:
+    async def cards(self, _: Iterable[UserId]) -> dict[UserId, bytes]:
         raise Unavailable
 
     def _answer(self) -> None:

@@ -69,13 +69,13 @@ async def source_of(windows: WindowStore, viewer_id: UserId) -> Source:
 
 
 async def reply_to(redis: FeedRedis, *command: str | bytes | int) -> object:
-    client = redis._engine._client  # type: ignore[attr-defined]
+    client = redis._engine._client
     reply: object = await client.execute_command(*command)
     return reply
 
 
 async def ask_all_nodes(redis: FeedRedis, *command: str) -> None:
-    client = redis._engine._client  # type: ignore[attr-defined]
+    client = redis._engine._client
     options = {"target_nodes": "primaries"} if redis.settings.is_cluster else {}
     await client.execute_command(*command, **options)
 

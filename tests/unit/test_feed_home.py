@@ -20,7 +20,7 @@ VIEWER, HIDDEN = user(0), user(66)
 
 
 class Done:
-    """An `Engagement` that knows of all posts, or of some."""
+    """Whose `of` is an `Engagement` that knows of all posts, or of some."""
 
     def __init__(self) -> None:
         self.unknown: set[PostId] = set()
@@ -55,7 +55,7 @@ class Rig:
             background,
         )
         hydrator = cast("Any", self.hydrator)
-        self.home = Home(graphs, candidates, hydrator, self.done, background, limits)
+        self.home = Home(graphs, candidates, hydrator, self.done.of, background, limits)
 
     def hide(self, *numbers: int) -> None:
         self.people.hidden_now = Hidden(frozenset([HIDDEN]), truncated=False)

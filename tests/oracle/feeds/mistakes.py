@@ -80,13 +80,13 @@ MISTAKES = (
     mistake(
         "an edit does not reach the cache",
         "feed_svc/fanout.py",
-        "await self._caches.put_post(fence, post.post_id, latest.encoded if latest else GONE)",
+        "await self._caches.posts.put(fence, post.post_id, latest.encoded if latest else GONE)",
         "pass",
     ),
     mistake(
         "deleted posts shown from the cache",
         "feed_svc/fanout.py",
-        "await self._caches.put_post(fence, post_id, GONE)",
+        "await self._caches.posts.put(fence, post_id, GONE)",
         "pass",
     ),
     mistake(
