@@ -12,7 +12,7 @@ import re
 import uuid
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from newsfeed.content.v1 import content_service_pb2 as pb
 from newsfeed.user.v1 import user_service_pb2 as user_pb
@@ -32,6 +32,7 @@ Request: TypeAlias = (
     | pb.DeleteCommentRequest
     | user_pb.DeleteUserRequest
 )
+R = TypeVar("R", pb.CreatePostRequest, pb.CreateCommentRequest)
 OK = "OK"
 # Nobody knows whether it happened.
 LATE = "DEADLINE_EXCEEDED"
@@ -43,6 +44,7 @@ FORGOTTEN_SHARE = 0.8  # of what is gone
 HOT_SHARE = 0.8
 STORM_SHARE = 0.2
 OWNERS_SHARE = 0.8
+AT_ONCE_SHARE = 0.5  # of what is sent again: mostly beside the first
 HASTE_SHARE = 0.2
 PATIENCE_S = (0.005, 0.08)
 
@@ -212,7 +214,7 @@ class Draw:
         if not self.posts:
             return self._publish()
         again = pb.CreatePostRequest()
-        again.CopyFrom(self.random.choice(self.posts[-IN_PLAY // 2 :]))
+        again.CopyFrom(self._sent_before(self.posts[-IN_PLAY // 2 :]))
         match self.random.randrange(7):
             case 0:
                 again.content = self._text()
@@ -254,10 +256,15 @@ class Draw:
         if not self._comments:
             return self._comment()
         again = pb.CreateCommentRequest()
-        again.CopyFrom(self.random.choice(self._comments[-IN_PLAY:]))
+        again.CopyFrom(self._sent_before(self._comments[-IN_PLAY:]))
         if self.random.random() < 0.3:
             again.content = self._text()
         return again
+
+    def _sent_before(self, requests: list[R]) -> R:
+        """One of them, often the newest."""
+        is_newest = self.random.random() < AT_ONCE_SHARE
+        return requests[-1] if is_newest else self.random.choice(requests)
 
     def _delete_comment(self) -> Request:
         if not self._comments:

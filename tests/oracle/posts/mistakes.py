@@ -22,7 +22,7 @@ from tests.oracle.shared.mistakes import (
     parser_of,
 )
 
-SECONDS = 90
+SECONDS = 240
 _LIVENESS = (
     "            if not isinstance(await self._post_store.in_change(change, post_id), Post):\n"
     "                raise PostNotFound(post_id=str(post_id))\n"

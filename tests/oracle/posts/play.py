@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 PEOPLE = 6
 BURSTS_MAX = 3
 WALKS_MAX = 4
-BURST_S = 0.08
+BURSTS_S = (0.005, 0.08)  # all nearly at once, or one after another
 MISHAPS_S = 0.2  # events come later than deeds
 SETTLE_TIMEOUT_S = 20.0
 BLOCKS_MAX = 4
@@ -144,7 +144,7 @@ class Play:
         mishaps = [name for name, share in MISHAPS.items() if draw.random() < share]
         looks = [self._draw_walk() for _ in range(draw.randint(0, WALKS_MAX))]
         self.story.tell(f"burst, with {mishaps}")
-        befall = self._system.befall
+        befall, burst_s = self._system.befall, draw.choice(BURSTS_S)
         post_ids = [*dict.fromkeys(post.post_id for post in self._draw.posts[-IN_PLAY:])]
         work: list[Coroutine[None, None, None]] = [
             *(self._do(deed) for deed in new),
@@ -152,7 +152,7 @@ class Play:
             *(self._warm(post_ids) for _ in range(3)),
         ]
         await asyncio.gather(
-            *(self._later(draw.uniform(0, BURST_S), each) for each in work),
+            *(self._later(draw.uniform(0, burst_s), each) for each in work),
             *(self._later(draw.uniform(0, MISHAPS_S), befall(each)) for each in mishaps),
         )
         deeds += new
