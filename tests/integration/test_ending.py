@@ -12,11 +12,13 @@ from tests.polling import until
 
 ROOT = Path(__file__).parents[2]
 KILLS_THE_STORE = """
-import psutil
+import asyncio, psutil
 
-async def test_it(redis_url):
+async def test_it(redis_url, request):
     [server] = [each for each in psutil.Process().children() if each.name() == "valkey-server"]
     server.kill()
+    while not request.session.shouldfail:
+        await asyncio.sleep(0.01)
 
 async def test_the_next():
     print("was begun")

@@ -54,6 +54,16 @@ def test_a_listening_port_is_not_free() -> None:
         assert not is_free(port)
 
 
+def test_a_port_is_given_once() -> None:
+    """By chance alone some of so many would be the same. In a process of its own: it keeps them."""
+    program = (
+        "from devstack.servers import free_port; print(len({free_port() for _ in range(500)}))"
+    )
+    command = (sys.executable, "-c", program)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "500\n"
+
+
 @pytest.mark.parametrize(
     ("limits", "told"),
     [("-Sn 256", "16384\n"), ("-n 5000", "5000\n"), ("-n 256", "may open 256 files at once")],
