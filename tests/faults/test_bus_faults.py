@@ -137,8 +137,8 @@ async def test_nothing_is_lost_when_the_bus_loses_its_memory_under_load(
     async def has_much_to_lose() -> bool:
         return len(await on_the_bus_only()) >= BEHIND_EVENTS
 
-    async with in_background(relay.run(), consumer.run()):
-        async with in_background(writers.run()):
+    async with in_background(relay.run(), consumer.run()) as readers:
+        async with in_background(writers.run()) as writing:
             for _ in range(LOSSES):
                 handler.gate.clear()
                 await copy(server)
@@ -149,5 +149,6 @@ async def test_nothing_is_lost_when_the_bus_loses_its_memory_under_load(
                 handler.gate.set()
                 await until(partial(lost.issubset, handler.handled), timeout_s=20)
         await until(partial(writers.committed.issubset, handler.handled), timeout_s=20)
+    assert all(task.cancelled() for task in (*readers, *writing))  # none ended before
     await publisher.aclose()
     print(f"{len(writers.committed)} committed, all handled")  # noqa: T201
