@@ -16,6 +16,7 @@ from content_svc.model import (
     Comment,
     CommentId,
     Like,
+    Location,
     Media,
     MediaKind,
     Mention,
@@ -121,13 +122,7 @@ def public_post(post: Post, media_base_url: str) -> content_pb.Post:
         content=post.content,
         metadata=content_pb.PostMetadata(
             tags=post.tags,
-            location=content_pb.Location(
-                latitude=post.location.latitude,
-                longitude=post.location.longitude,
-                name=post.location.name,
-            )
-            if post.location
-            else None,
+            location=_location(post.location),
             media=[_media(each, media_base_url) for each in post.media],
         ),
         shared_post_id=_text(post.shared_post_id),
@@ -152,6 +147,14 @@ def public_comment(comment: Comment) -> content_pb.Comment:
 def timestamp_of_ms(time_ms: int) -> Timestamp:
     seconds, rest_ms = divmod(time_ms, 1000)
     return Timestamp(seconds=seconds, nanos=rest_ms * 1_000_000)
+
+
+def _location(location: Location | None) -> content_pb.Location | None:
+    if location is None:
+        return None
+    return content_pb.Location(
+        latitude=location.latitude, longitude=location.longitude, name=location.name
+    )
 
 
 def _media(media: Media, base_url: str) -> content_pb.Media:

@@ -161,15 +161,16 @@ class Delivering:
         for delivery in deliveries:
             partition.take(delivery)
             match delivery.event:
-                case BusEvent() as event if self._group == event.headers.get(
-                    _ONLY_GROUP, self._group
-                ):
+                case BusEvent() as event if self._is_for_us(event):
                     # To a batch handler a partition is one lane.
                     self._line_up(partition, "" if self._is_batch else event.lane, delivery)
                 case Undecodable() as error:
                     self._tasks.create_task(self._skip(partition, delivery, error))
                 case _:
                     self._finish(partition, [delivery])
+
+    def _is_for_us(self, event: BusEvent) -> bool:
+        return event.headers.get(_ONLY_GROUP, self._group) == self._group
 
     def _line_up(self, partition: Partition, lane: str, delivery: Delivery) -> None:
         waiting = partition.lanes.get(lane)

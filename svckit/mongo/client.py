@@ -320,9 +320,10 @@ class Mongo:
                     answer.cancel()
 
     async def _ask(self) -> None:
-        """Raises what it likes unless the server answers; one ping serves all who ask.
+        """Raises unless the server answers; one ping serves all callers.
 
-        It is in a thread that calls don't take. Who asks when its time is over does not wait.
+        The ping is done in a thread that calls don't take. A caller that comes when the time for
+        the ping is over does not wait.
         """
         loop = asyncio.get_running_loop()
         ping = self._ping

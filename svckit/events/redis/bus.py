@@ -70,7 +70,7 @@ class Lease:
 class RedisBus:
     """Every call ends within `REQUEST_TIMEOUT_S`; trying again is up to the caller.
 
-    It is `Groups` itself; what else stands beside makes the driver's errors errors of ours.
+    As `Groups`, and in `ping`, its errors are ours; callers of the rest translate (`bus_errors`).
     """
 
     def __init__(self, settings: BusSettings, redis: Redis | None = None) -> None:
