@@ -39,7 +39,8 @@ if TYPE_CHECKING:  # a generic to type checkers only
 T = TypeVar("T")
 Context = grpc.aio.ServicerContext[Any, Any]
 # A drained server lets go of callers once they have been quiet for a moment, or after this long.
-QUIET_S = 0.1
+# The moment is longer than a caller's process stands still, as for its garbage collection.
+QUIET_S = 0.25
 QUIET_WAIT_S_MAX = 1.0
 DRAIN_POLL_S = 0.01
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
