@@ -7,6 +7,7 @@ events, the collections and what the read rpcs say are held against each other.
 import asyncio
 import itertools
 import random
+import time
 from bisect import bisect_left
 from collections.abc import Coroutine, Iterator
 from contextlib import suppress
@@ -48,6 +49,7 @@ WALKS_MAX = 4
 BURSTS_S = (0.005, 0.08)  # all nearly at once, or one after another
 MISHAPS_S = 0.2  # events come later than deeds
 SETTLE_TIMEOUT_S = 20.0
+SESSION_S = 300.0  # a third of the life of an access token
 BLOCKS_MAX = 4
 POSTS_LOOKED_AT = 8
 LEAVE_SHARE = 0.05
@@ -86,6 +88,7 @@ class Play:
         self._recorded: set[UUID] = set()
         self._moments = itertools.count()
         self._quiet_ms: list[int] = []  # times at which nothing was under way
+        self._logged_in_s = time.monotonic()
 
     async def begin(self) -> None:
         moderator = await self._contents.moderator()
@@ -101,6 +104,8 @@ class Play:
             self.story.name_person(person.user_id)
 
     async def round(self) -> None:
+        if time.monotonic() > self._logged_in_s + SESSION_S:
+            await self._log_in_again()
         await self._change_blocks()
         before, deeds, walks = self._replica.copy(), list[Deed](), list[Walk]()
         for _ in range(self._draw.random.randint(1, BURSTS_MAX)):
@@ -117,6 +122,15 @@ class Play:
         self.rounds += 1
         self.deeds += len(deeds)
         self.acknowledged += sum(deed.says == OK for deed in deeds)
+
+    async def _log_in_again(self) -> None:
+        """Everybody who is here, before their access tokens end."""
+        self._logged_in_s = time.monotonic()
+        people = [each.user_id for each in self._draw.people]
+        for user_id in (*people, self._draw.moderator_id):
+            person = await self._contents.people.log_in(self._members[user_id].person)
+            self._members[user_id] = self._contents.author(person)
+        self._draw.people = [self._members[user_id] for user_id in people]
 
     async def _change_blocks(self) -> None:
         """Somebody blocks somebody, or no longer does."""
