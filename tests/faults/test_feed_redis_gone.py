@@ -8,20 +8,20 @@ import signal
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 from redis.asyncio import Redis
 
-from feed_svc.app import Limits
 from feed_svc.clients import Contents, People
 from feed_svc.model import Place, UserId
+from feed_svc.redis_store import StoreLimits
 from svckit.errors import Unavailable
 from tests.polling import LATE_S, until
 from tests.stacks.content_stack import ContentStack
 from tests.stacks.feed_events import open_feed_events, post_id
-from tests.stacks.feed_stack import FeedStack, open_feed_stack
+from tests.stacks.feed_stack import PATIENT, FeedStack, open_feed_stack
 from tests.troubles.feed_load import FRESH_S, READ_EVERY_S, READERS, FeedLoad, Read
 from tests.troubles.gate import Gate, gate_before
 from tests.troubles.own_store import OwnStore, own_valkey
@@ -30,6 +30,7 @@ READS_PER_S = READERS / READ_EVERY_S
 GONE_S = 3.0
 ANSWER_S_MAX = 1.0
 ANSWER_S_P99 = 0.5  # from a second after the beginning
+REDIS_ALONE = replace(PATIENT, store=StoreLimits())  # is given up on as soon as by the program
 BACK_S_MAX = 15.0  # until windows are back and exact; a build that was broken off holds up for 10 s
 
 
@@ -51,7 +52,7 @@ async def site(
         own_valkey(tmp_path_factory.mktemp("valkey")) as redis,
         gate_before(redis.port) as gate,
         open_feed_stack(
-            f"redis://{gate.address}/0", redis_url, content_stack, keys_folder, limits=Limits()
+            f"redis://{gate.address}/0", redis_url, content_stack, keys_folder, limits=REDIS_ALONE
         ) as stack,
     ):
         yield Site(redis, gate, stack)
