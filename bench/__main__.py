@@ -66,6 +66,7 @@ async def take(names: Sequence[str], *, quick: bool) -> list[Measure]:
             for name in names:
                 print(f"{name} ...", file=sys.stderr)
                 taken = await MEASURES[name][0](site)
+                await session.execute("TRUNCATE outbox")  # or it is relayed beside the next one
                 save(taken)
                 measures += taken
             await session.close()
@@ -113,7 +114,7 @@ def main() -> int:
         epilog="measures:\n" + "\n".join(f"  {k:<12}{about}" for k, (_, about) in MEASURES.items()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--quick", action="store_true", help="under 3 minutes, less precise")
+    parser.add_argument("--quick", action="store_true", help="under 10 minutes, less precise")
     parser.add_argument("names", nargs="*", metavar="MEASURE", help="these alone (all)")
     parsed = parser.parse_args()
     if unknown := set(parsed.names) - set(MEASURES):

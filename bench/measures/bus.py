@@ -144,5 +144,4 @@ async def bus() -> AsyncIterator[BusSettings]:
 @asynccontextmanager
 async def database(site: Site) -> AsyncIterator[Database]:
     async with open_database(PostgresSettings(dsn=Secret(site.rig.dsn))) as database:
-        await database.execute("TRUNCATE outbox")
         yield database
