@@ -61,11 +61,13 @@ async def take(names: Sequence[str], *, quick: bool) -> list[Measure]:
             world = await load(dsn, QUICK if quick else FULL, progress_bar)
             session = await connect(dsn)
             rounds, seconds, posts = (5, 1.5, 100_000) if quick else (9, 4.0, 1_000_000)
-            site = Site(Rig(folder, dsn), world, session, rounds, seconds, posts)
+            rig = Rig(folder, dsn)
             measures = []
             for name in names:
                 print(f"{name} ...", file=sys.stderr)
-                taken = await MEASURES[name][0](site)
+                with rig_folder() as own_folder:
+                    site = Site(own_folder, rig, world, session, rounds, seconds, posts)
+                    taken = await MEASURES[name][0](site)
                 await session.execute("TRUNCATE outbox")  # or it is relayed beside the next one
                 save(taken)
                 measures += taken

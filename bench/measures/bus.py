@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from bench.tools.measure import Measure, Site
 from devstack import valkey
 from devstack.background import in_background
-from devstack.rig import durable, rig_folder
+from devstack.rig import durable
 from svckit.events.bus import BusEvent, Fence, Handler
 from svckit.events.engine import make_consumer, open_publisher
 from svckit.events.outbox import OutboxRecord
@@ -35,7 +35,7 @@ async def relay_events(site: Site) -> list[Measure]:
     """One relay, from PostgreSQL to the bus, with all the events there before it starts."""
     rates = []
     async with (
-        bus() as settings,
+        bus(site) as settings,
         database(site) as outbox,
         open_publisher(settings) as publisher,
     ):
@@ -55,7 +55,7 @@ async def relay_events(site: Site) -> list[Measure]:
 async def consume_events(site: Site) -> list[Measure]:
     """One consumer with a handler that does nothing, with all the events there before it starts."""
     rates = []
-    async with bus() as settings:
+    async with bus(site) as settings:
         async with open_publisher(settings) as publisher:
             await publisher.epoch()
             for _ in range(CONSUMED_EVENTS // APPEND_EVENTS):
@@ -73,7 +73,7 @@ async def age_of_events(site: Site) -> list[Measure]:
     events = int(site.seconds * AGED_EVENTS_PER_S)
     p50s, p99s = [], []
     async with (
-        bus() as settings,
+        bus(site) as settings,
         database(site) as outbox,
         open_publisher(settings) as publisher,
     ):
@@ -135,10 +135,9 @@ def event() -> OutboxRecord:
 
 
 @asynccontextmanager
-async def bus() -> AsyncIterator[BusSettings]:
-    with rig_folder() as folder:
-        async with durable(valkey.STORE, folder) as url:
-            yield BusSettings(redis_url=Secret(url))
+async def bus(site: Site) -> AsyncIterator[BusSettings]:
+    async with durable(valkey.STORE, site.folder) as url:
+        yield BusSettings(redis_url=Secret(url))
 
 
 @asynccontextmanager

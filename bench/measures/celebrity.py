@@ -300,7 +300,7 @@ async def set_up(site: Site) -> AsyncIterator[Stage]:
     """Everything runs, and edges and windows are there. Nobody is pulled for posting often."""
     cast = Cast.of(site.world.ids)
     await follow(site, cast)
-    folder = site.rig.folder
+    folder = site.folder
     bus_folder = folder / "bus"
     bus_folder.mkdir()
     async with (

@@ -39,7 +39,7 @@ NEW_POSTS = 500
 
 async def publish_and_read(site: Site) -> list[Measure]:
     """Publishing comes first, into a database that is empty."""
-    folder, rig = site.rig.folder, site.rig
+    folder, rig = site.folder, site.rig
     authors = site.world.ids[:AUTHORS]
     async with (
         durable(mongo.STORE, folder) as mongodb_url,

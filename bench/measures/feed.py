@@ -48,7 +48,7 @@ SELECT followee_id, $2::uuid, $3 FROM unnest($1::uuid[]) AS followee_id ON CONFL
 
 
 async def read_feeds(site: Site) -> list[Measure]:
-    folder, rig = site.rig.folder, site.rig
+    folder, rig = site.folder, site.rig
     authors = site.world.ids[:AUTHORS]
     readers, cold_readers = authors[-READERS:], authors[-READERS - COLD_READERS : -READERS]
     await _follow_many(site, cold_readers, authors)

@@ -23,7 +23,7 @@ from bench.tools.posts import load_posts
 from devstack import mongo, valkey
 from devstack.dataset import SEED, progress_bar
 from devstack.programs import FEED_SVC, PROGRAMS, Program
-from devstack.rig import Running, bearer, durable, rig_folder
+from devstack.rig import Running, bearer, durable
 from svckit.auth.tokens import Role
 from svckit.mongo.client import MongoSettings
 from svckit.settings import Secret
@@ -63,25 +63,24 @@ async def set_up(site: Site, readers: int) -> AsyncIterator[Stage]:
     """The windows of so many readers stand."""
     cast = Cast.of(site.world.ids, readers)
     await _follow(site, cast)
-    with rig_folder() as folder:
-        async with (
-            durable(mongo.STORE, folder) as mongodb_url,
-            durable(valkey.STORE, folder) as redis_url,
-            AsyncExitStack() as running,
-        ):
-            settings = MongoSettings(Secret(mongodb_url), "gateway")
-            await load_posts(settings, cast.authors, POSTS, progress_bar)
-            told = LONG_LIVED | LIMITS
-            told |= {"MONGODB_URL": mongodb_url, "CONTENT_MONGODB_DB": settings.database}
-            told |= {"REDIS_URL": redis_url, "BUS_REDIS_URL": redis_url}
-            programs = {}
-            for program in PROGRAMS:
-                programs[program] = await running.enter_async_context(site.rig.run(program, **told))
-                told[program.target_variable] = programs[program].address
-            tokens = [site.rig.user_token(each) for each in cast.readers]
-            stage = Stage(site, cast, tokens, programs)
-            await _prewarm(stage)
-            yield stage
+    async with (
+        durable(mongo.STORE, site.folder) as mongodb_url,
+        durable(valkey.STORE, site.folder) as redis_url,
+        AsyncExitStack() as running,
+    ):
+        settings = MongoSettings(Secret(mongodb_url), "gateway")
+        await load_posts(settings, cast.authors, POSTS, progress_bar)
+        told = LONG_LIVED | LIMITS
+        told |= {"MONGODB_URL": mongodb_url, "CONTENT_MONGODB_DB": settings.database}
+        told |= {"REDIS_URL": redis_url, "BUS_REDIS_URL": redis_url}
+        programs = {}
+        for program in PROGRAMS:
+            programs[program] = await running.enter_async_context(site.rig.run(program, **told))
+            told[program.target_variable] = programs[program].address
+        tokens = [site.rig.user_token(each) for each in cast.readers]
+        stage = Stage(site, cast, tokens, programs)
+        await _prewarm(stage)
+        yield stage
 
 
 async def _follow(site: Site, cast: Cast) -> None:

@@ -3,6 +3,7 @@
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from devstack.dataset import World
 from devstack.rig import Rig
@@ -13,9 +14,10 @@ from svckit.postgres.client import Session
 class Site:
     """A database full of people, and how long to measure: `rounds` of `seconds` each.
 
-    `posts` is how many are to be loaded by a measure that needs some.
+    `folder` is for the stores of one measure, and `posts` how many it loads if it needs some.
     """
 
+    folder: Path
     rig: Rig
     world: World
     session: Session
