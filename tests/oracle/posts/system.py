@@ -224,7 +224,8 @@ async def open_system(postgres_dsn: str, bus_url: str, folder: Path) -> AsyncIte
             contents=contents,
             mongod=mongod,
             bus=bus,
-            bus_redis=await enter(Redis.from_url(bus_url)),
+            # One connection: it cuts all others, and is never cut.
+            bus_redis=await enter(Redis.from_url(bus_url, single_connection_client=True)),
             arrivals=Arrivals(),
             leavers=Leavers(contents.app.people_events),
             age_clock=age_clock,
