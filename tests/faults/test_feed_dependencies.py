@@ -3,6 +3,7 @@
 What happens meanwhile reaches the windows afterwards.
 """
 
+import statistics
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -233,7 +234,7 @@ async def in_time(viewer: Reader, limit_s: float) -> pb.ListHomeFeedResponse:
 
 
 async def refused(*viewers: Reader) -> None:
-    """Each time, and soon but for the first time. A busy machine may be late at others, too."""
+    """Each time, and as a rule soon."""
     for viewer in viewers:
         took_s = []
         for _ in range(READS):
@@ -241,7 +242,7 @@ async def refused(*viewers: Reader) -> None:
             told = await refusal(viewer.page())
             took_s.append(time.perf_counter() - started_s)
             assert told.says == "UNAVAILABLE DEPENDENCY_UNAVAILABLE"
-        assert min(took_s) <= REFUSED_S_MAX
+        assert statistics.median(took_s) <= REFUSED_S_MAX
         assert max(took_s) <= SERVED_S_MAX + LATE_S
 
 
